@@ -1,0 +1,218 @@
+//! The command line: its definitions and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
+#[derive(Debug, Parser)]
+#[command(name = "ooy", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine · 1 a problem was found or the work failed · \
+2 wrong usage or settings · 3 another operation holds the lock · 130 interrupted";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
+    #[arg(long, global = true, value_name = "DIR", env = "OOY_HOME")]
+    pub home: Option<PathBuf>,
+    /// Answer in JSON, for machines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours: where the terminal can, always, or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Ask nothing: yes to every question
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write the settings file, its secrets made, and say what is left to fill in
+    #[command(after_help = "Examples:
+  ooy init
+  ooy init --self-signed --set RAPIDPRO_DOMAIN=rapidpro.example.org")]
+    Init(Init),
+    /// Show what would be deployed, secrets masked; --check validates it
+    #[command(after_help = "Examples:
+  ooy config env
+  ooy config nginx
+  ooy config --check")]
+    Config(Config),
+    /// Start all services, or some and what they need, in their order
+    #[command(after_help = "Examples:
+  ooy start
+  ooy start rapidpro
+  ooy start --dry-run")]
+    Start(Start),
+    /// Stop all services, or some, in reverse order
+    #[command(after_help = "Examples:
+  ooy stop
+  ooy stop casepro casepro-celery")]
+    Stop(Stop),
+    /// Stop services and start them again in their order
+    #[command(after_help = "Examples:
+  ooy restart mailroom
+  ooy restart")]
+    Restart(Start),
+    /// Show how each service is
+    #[command(after_help = "Examples:
+  ooy status
+  ooy status --watch
+  ooy status --json")]
+    Status(Status),
+    /// Show the logs of all services, or some, in the order of time
+    #[command(after_help = "Examples:
+  ooy logs -f
+  ooy logs mailroom courier --since 1h --level warn
+  ooy logs --grep 'connection refused' -n 500")]
+    Logs(Logs),
+    /// Ask PostgreSQL and Redis; run by ooy itself inside a container
+    #[command(name = "probe-data-services", hide = true)]
+    ProbeDataServices,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Give a setting its value (not for secrets: other users see the command line)
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Take a setting's value from the environment variable of the same name
+    #[arg(long, value_name = "NAME")]
+    pub set_from_env: Vec<String>,
+    /// Make self-signed certificates where there are none
+    #[arg(long)]
+    pub self_signed: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Validate all that can be validated without starting anything
+    #[arg(long)]
+    pub check: bool,
+    /// What to show
+    #[arg(default_value = "env")]
+    pub what: What,
+}
+
+/// A part of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// The compose file, every value in its place.
+    Compose,
+    /// nginx's files.
+    Nginx,
+    /// The lines for Asterisk.
+    Dialplan,
+    /// The settings in force.
+    Env,
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// Services; none: all
+    pub services: Vec<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Seconds each service may take to become ready [default: 60 to 600, by service]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Services; none: all
+    pub services: Vec<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Services; none: all
+    pub services: Vec<String>,
+    /// Show it again every two seconds
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Services; none: all
+    pub services: Vec<String>,
+    /// Go on with new lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last so many lines, over all services
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    pub lines: Option<u64>,
+    /// From this time on: 10m, 2h, 3d ago, or 2026-11-22T02:14, or 02:14 of today
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "RE")]
+    pub grep: Option<String>,
+    /// Only lines of this severity or above, as far as a line names one
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<Level>,
+    /// Only what was written to standard output
+    #[arg(long, conflicts_with = "stderr")]
+    pub stdout: bool,
+    /// Only what was written to standard error
+    #[arg(long)]
+    pub stderr: bool,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// Everything.
+    Debug,
+    /// Normal events.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,28 @@
+//! `ooy restart`: stops, then starts; what needs the restarted services keeps running.
+
+use super::start::{command, conclude, headline, options};
+use super::{Failure, Outcome, block_interruptible, context};
+use crate::cli::Start;
+use crate::deployment::places::Places;
+use crate::lifecycle::{start, stop};
+use crate::ui::Ui;
+
+pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
+    let context = context(ui, places, "restart")?;
+    let start_options = options(arguments);
+    let stop_options = stop::Options { services: arguments.services.clone(), dry_run: arguments.dry_run };
+    let again = command(places, "restart", &arguments.services);
+    headline(ui, &context, "restart", arguments);
+    let outcome = block_interruptible(&again, async {
+        let stopped = stop::stop(&context, &stop_options).await?;
+        if !stopped.faults.is_empty() {
+            return Err(Failure::Faults(stopped.faults));
+        }
+        start::start(&context, &start_options).await.map_err(Failure::from)
+    })?;
+    if arguments.dry_run {
+        ui.say("nothing was done (--dry-run)");
+        return Ok(0);
+    }
+    Ok(conclude(ui, &outcome))
+}

@@ -1,0 +1,99 @@
+//! `ooy start`.
+
+use std::time::Duration;
+
+use super::{Failure, Outcome, block_interruptible, context};
+use crate::cli::Start;
+use crate::deployment::places::Places;
+use crate::lifecycle::Context;
+use crate::lifecycle::start::{self, End, Options};
+use crate::ui::{Ui, human};
+
+pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
+    let context = context(ui, places, "start")?;
+    let options = options(arguments);
+    let again = command(places, "start", &arguments.services);
+    headline(ui, &context, "start", arguments);
+    let outcome = block_interruptible(&again, async {
+        start::start(&context, &options).await.map_err(Failure::from)
+    })?;
+    if options.dry_run {
+        ui.say("nothing was done (--dry-run)");
+        return Ok(0);
+    }
+    Ok(conclude(ui, &outcome))
+}
+
+/// What the arguments ask for.
+pub fn options(arguments: &Start) -> Options {
+    Options {
+        services: arguments.services.clone(),
+        timeout: arguments.timeout.map(Duration::from_secs),
+        dry_run: arguments.dry_run,
+    }
+}
+
+/// The command line to run again.
+pub fn command(places: &Places, name: &str, services: &[String]) -> String {
+    places.command([&[name.to_owned()], services].concat().join(" ").as_str())
+}
+
+/// `ooy start · 12 services · project ooy`
+pub fn headline(ui: &Ui, context: &Context, name: &str, arguments: &Start) {
+    if ui.json {
+        return;
+    }
+    let count = match arguments.services.len() {
+        0 => human::count(context.stack.services.len(), "service"),
+        _ => arguments.services.join(" "),
+    };
+    ui.say(&format!("ooy {name} · {count} · project {}", context.settings.project()));
+}
+
+/// Tells what came of it; the exit code.
+pub fn conclude(ui: &Ui, outcome: &start::Outcome) -> u8 {
+    let total = outcome.services.len();
+    let ready = outcome.ready();
+    let took = human::took(outcome.took);
+    if ready == total {
+        if outcome.unchanged() {
+            if !ui.json {
+                ui.say(&format!("✓ {ready} of {total} ready, nothing to do · {took}"));
+            }
+        } else if !ui.json {
+            let (path, length) = &outcome.longest_path;
+            ui.say(&format!(
+                "✓ {ready} of {total} ready in {took} (longest path: {} {})",
+                path.join(" → "),
+                human::took(*length)
+            ));
+        }
+        return 0;
+    }
+    let mut faults = Vec::new();
+    for (name, end) in &outcome.services {
+        if let End::Failed(fault) = end {
+            let behind: Vec<&str> = outcome
+                .services
+                .iter()
+                .filter(|(_, end)| matches!(end, End::NotStarted(cause) if cause == name))
+                .map(|(name, _)| name.as_str())
+                .collect();
+            faults.push(((**fault).clone(), behind));
+        }
+    }
+    if ui.json {
+        let faults: Vec<_> = faults.iter().map(|(fault, _)| fault).collect();
+        let _ = ui.json(&serde_json::json!({ "schema": 1, "faults": faults }));
+        return 1;
+    }
+    ui.tell("");
+    for (fault, behind) in faults {
+        ui.fault(&fault);
+        if !behind.is_empty() {
+            ui.tell(&format!("  not started because of it: {}", behind.join(", ")));
+        }
+    }
+    ui.tell(&format!("  {ready} of {total} ready"));
+    1
+}

@@ -1,0 +1,13 @@
+//! What is deployed: settings, services and their graph, the embedded files and how they are
+//! rendered. Knows neither Docker's API nor the screen.
+
+pub mod embedded;
+pub mod env_file;
+pub mod graph;
+pub mod keys;
+pub mod mask;
+pub mod places;
+pub mod render;
+pub mod services;
+pub mod settings;
+pub mod similar;

@@ -1,0 +1,103 @@
+//! The files that containers see, made from the embedded ones and the settings.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::embedded;
+use super::settings::Settings;
+use crate::fault::{Fault, Result};
+use crate::host::files;
+
+/// What nginx's and the dialplan's placeholders may name. No secret is among them.
+const NAMES: &[&str] = &[
+    "RAPIDPRO_DOMAIN", "CASEPRO_DOMAIN", "CONTENTREPO_DOMAIN", "HTTP_PORT", "HTTPS_PORT", "REQUEST_TIMEOUT",
+    "UPLOAD_MAX_SIZE", "TIME_ZONE",
+];
+
+/// The rendered files of one deployment.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// Path below the folder, and content.
+    files: Vec<(String, String)>,
+    /// Changes whenever nginx has to read something anew: its files or a certificate.
+    pub nginx_digest: String,
+}
+
+/// The embedded compose file, as it is written. It holds names of settings, not their values.
+pub fn compose() -> String {
+    embedded::text("compose.yaml").unwrap_or_default()
+}
+
+/// nginx's files: path below `nginx/` and content.
+pub fn nginx(settings: &Settings) -> Vec<(String, String)> {
+    embedded::list("nginx/")
+        .into_iter()
+        .filter_map(|path| {
+            let text = embedded::text(&path)?;
+            Some((path.trim_start_matches("nginx/").to_owned(), fill(&text, settings)))
+        })
+        .collect()
+}
+
+/// The dialplan for Asterisk.
+pub fn dialplan(settings: &Settings) -> String {
+    fill(&embedded::text("dialplan/ooy.conf").unwrap_or_default(), settings)
+}
+
+fn fill(text: &str, settings: &Settings) -> String {
+    NAMES.iter().fold(text.to_owned(), |text, name| {
+        text.replace(&format!("{{{{{name}}}}}"), settings.get(name))
+    })
+}
+
+impl Rendered {
+    /// Renders everything in memory.
+    pub fn new(settings: &Settings) -> Self {
+        let mut hasher = Sha256::new();
+        let mut files = vec![("compose.yaml".to_owned(), compose())];
+        for (path, text) in nginx(settings) {
+            hasher.update(path.as_bytes());
+            hasher.update(text.as_bytes());
+            files.push((format!("nginx/{path}"), text));
+        }
+        for host in ["rapidpro", "casepro", "contentrepo"] {
+            // The certificate, not the key: they change together, and nothing of a key is
+            // written anywhere, not even a digest.
+            hasher.update(std::fs::read(settings.places.ssl.join(format!("{host}.crt"))).unwrap_or_default());
+        }
+        let nginx_digest = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self { files, nginx_digest }
+    }
+
+    /// Writes the files into a folder: the deployment's own, or a temporary one for a check.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let write = || {
+            std::fs::create_dir_all(folder.join("nginx"))?;
+            for (path, text) in &self.files {
+                files::write_if_changed(&folder.join(path), text.as_bytes(), 0o644)?;
+            }
+            // A file that an older ooy has left would still be included by nginx.
+            for entry in std::fs::read_dir(folder.join("nginx"))? {
+                let entry = entry?;
+                let path = format!("nginx/{}", entry.file_name().to_string_lossy());
+                if entry.file_type()?.is_file() && !self.files.iter().any(|(known, _)| *known == path) {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        write().map_err(|error| {
+            Box::new(
+                Fault::problem(
+                    format!("{}: cannot be written", folder.display()),
+                    "the rendered compose and nginx files could not be written",
+                )
+                .evidence(error.to_string())
+                .why("containers are made from these files")
+                .next(format!("df -h {}", folder.display()))
+                .next(format!("ls -ld {}", folder.display())),
+            )
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! docker compose, v2 as a plugin of the docker command or v1.29 as `docker-compose`.
+//!
+//! It gets all values through its environment and reads no .env file, so that the settings are
+//! parsed once, by us. It only makes containers; starting them is ours (design.md section 5).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fault::{Fault, Result};
+use crate::host::cmd::{self, Output};
+
+/// How compose is called on this host.
+#[derive(Debug, Clone)]
+pub struct Compose {
+    program: Vec<String>,
+    /// Its version: `2.40.3`.
+    pub version: String,
+    project: String,
+    files: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+}
+
+/// The oldest version whose file format the embedded compose file keeps to.
+const OLDEST: (u32, u32) = (1, 29);
+
+impl Compose {
+    /// Finds compose. The error says what is missing or too old, and how to get it.
+    pub async fn find() -> Result<Self> {
+        let mut evidence = Vec::new();
+        for program in [&["docker", "compose"][..], &["docker-compose"][..]] {
+            let shown = format!("{} version", program.join(" "));
+            let mut arguments: Vec<&str> = program[1..].to_vec();
+            arguments.extend(["version", "--short"]);
+            match cmd::run(program[0], &arguments, &[], Duration::from_secs(20)).await {
+                Ok(output) if output.success => {
+                    let version = output.stdout.trim().trim_start_matches('v').to_owned();
+                    match parse_version(&version) {
+                        Some(found) if found >= OLDEST => {
+                            return Ok(Self {
+                                program: program.iter().map(|part| (*part).to_owned()).collect(),
+                                version,
+                                project: String::new(),
+                                files: Vec::new(),
+                                environment: Vec::new(),
+                            });
+                        }
+                        _ => evidence.push(format!("{shown}: {version}, needed is 1.29 or later")),
+                    }
+                }
+                Ok(output) => evidence.push(format!("{shown}: {}", output.last_error_line())),
+                Err(error) => evidence.push(format!("{shown}: {error}")),
+            }
+        }
+        let too_old = evidence.iter().any(|line| line.contains("needed is"));
+        let mut fault = Fault::problem(
+            if too_old { "compose: too old" } else { "compose: not found on this host" },
+            if too_old {
+                "the compose of this host cannot read the deployment's file"
+            } else {
+                "neither the compose plugin of docker nor docker-compose is installed"
+            },
+        )
+        .why("ooy lets compose make the containers, so that you can leave ooy behind at any time")
+        .next("sudo apt-get install docker-compose-plugin || sudo apt-get install docker-compose");
+        fault.evidence = evidence;
+        Err(Box::new(fault))
+    }
+
+    /// The same compose for one deployment.
+    pub fn with(mut self, project: &str, files: Vec<PathBuf>, environment: Vec<(String, String)>) -> Self {
+        self.project = project.to_owned();
+        self.files = files;
+        self.environment = environment;
+        self
+    }
+
+    async fn run(&self, arguments: &[&str], deadline: Duration) -> std::io::Result<Output> {
+        let mut all: Vec<&str> = self.program[1..].iter().map(String::as_str).collect();
+        // No .env file of the working directory is to be read: its values would win over ours.
+        all.extend(["--project-name", &self.project, "--env-file", "/dev/null"]);
+        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        for file in &files {
+            all.extend(["--file", file]);
+        }
+        all.extend(arguments);
+        cmd::run(&self.program[0], &all, &self.environment, deadline).await
+    }
+
+    /// Compose's digest of each service's configuration, as it stands in the containers' labels.
+    pub async fn config_hashes(&self) -> std::io::Result<std::result::Result<BTreeMap<String, String>, String>> {
+        let output = self.run(&["config", "--hash", "*"], Duration::from_secs(60)).await?;
+        if !output.success {
+            return Ok(Err(output.error_text()));
+        }
+        Ok(Ok(output
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once(char::is_whitespace))
+            .map(|(service, hash)| (service.to_owned(), hash.trim().to_owned()))
+            .collect()))
+    }
+
+    /// The whole file with every value in its place, as compose understands it, or what it
+    /// refuses. Holds secrets.
+    pub async fn config(&self) -> std::io::Result<std::result::Result<String, String>> {
+        let output = self.run(&["config"], Duration::from_secs(60)).await?;
+        Ok(if output.success { Ok(output.stdout) } else { Err(output.error_text()) })
+    }
+
+    /// Makes what is missing and makes anew what is stopped and differs from its configuration,
+    /// for these services only (all: none named). Nothing is started.
+    pub async fn create(&self, services: &[String], deadline: Duration) -> std::io::Result<std::result::Result<(), String>> {
+        let mut arguments = vec!["up", "--no-start", "--no-build"];
+        if !services.is_empty() {
+            arguments.push("--no-deps");
+            arguments.extend(services.iter().map(String::as_str));
+        }
+        let output = self.run(&arguments, deadline).await?;
+        Ok(if output.success { Ok(()) } else { Err(output.error_text()) })
+    }
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_both_generations_are_read() {
+        assert_eq!(parse_version("2.40.3-3"), Some((2, 40)));
+        assert_eq!(parse_version("1.29.2"), Some((1, 29)));
+        assert_eq!(parse_version("unknown"), None);
+    }
+}

@@ -1,0 +1,253 @@
+//! Containers of one compose project: what they are, and start, stop, remove.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, HealthStatusEnum,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{CONFIG_HASH_LABEL, Engine, Error, ONEOFF_LABEL, PROJECT_LABEL, SERVICE_LABEL};
+
+/// State of a container, as `status --json` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its process runs.
+    Running,
+    /// Its process has ended.
+    Exited,
+    /// Never started.
+    Created,
+    /// Between two starts by the restart policy.
+    Restarting,
+    /// Frozen by `docker pause`.
+    Paused,
+    /// The Engine failed to remove it.
+    Dead,
+    /// There is no container.
+    Missing,
+}
+
+/// Verdict of the Engine's own health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The last check passed.
+    Healthy,
+    /// Several checks failed in a row.
+    Unhealthy,
+    /// No verdict yet.
+    Starting,
+    /// No check is configured.
+    None,
+}
+
+/// One container as the Engine sees it now.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Full id.
+    pub id: String,
+    /// Name without the slash.
+    pub name: String,
+    /// Its compose service.
+    pub service: String,
+    /// Made beside the service (`compose run`, release tasks), not the service itself.
+    pub oneoff: bool,
+    /// The image as it was named when the container was made.
+    pub image: String,
+    /// Id of that image (`sha256:…`).
+    pub image_id: String,
+    /// Compose's digest of its configuration.
+    pub config_hash: String,
+    /// State of its process.
+    pub state: State,
+    /// Verdict of its health check.
+    pub health: Health,
+    /// Exit code of the last process; meaningful when it is not running.
+    pub exit_code: i64,
+    /// Ended by the kernel for want of memory.
+    pub oom_killed: bool,
+    /// What the Engine says when it could not start it.
+    pub error: String,
+    /// How often the restart policy has started it again.
+    pub restarts: i64,
+    /// Start of the present or last process.
+    pub started_at: Option<Timestamp>,
+    /// End of the last process.
+    pub finished_at: Option<Timestamp>,
+    /// Process id on the host, while it runs.
+    pub pid: Option<u32>,
+    /// Addresses in its networks.
+    pub addresses: Vec<IpAddr>,
+    /// Its log file on the host.
+    pub log_path: Option<PathBuf>,
+    /// Restart policy (`always`, `no`, …).
+    pub restart: String,
+    /// Labels, the Engine's order.
+    pub labels: HashMap<String, String>,
+}
+
+impl Container {
+    /// Whether its process runs (paused counts as not).
+    pub fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+}
+
+impl Engine {
+    /// All containers of a project, one-offs included. Those that vanish meanwhile are left out.
+    pub async fn containers(&self, project: &str) -> Result<Vec<Container>, Error> {
+        self.labelled(vec![format!("{PROJECT_LABEL}={project}")]).await
+    }
+
+    /// The containers of one service.
+    pub async fn service_containers(&self, project: &str, service: &str) -> Result<Vec<Container>, Error> {
+        self.labelled(vec![format!("{PROJECT_LABEL}={project}"), format!("{SERVICE_LABEL}={service}")]).await
+    }
+
+    async fn labelled(&self, labels: Vec<String>) -> Result<Vec<Container>, Error> {
+        let filters = HashMap::from([("label", labels)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let listed = self.docker.list_containers(Some(options)).await?;
+        let inspected = try_join_all(
+            listed
+                .into_iter()
+                .filter_map(|summary| summary.id)
+                .map(|id| async move {
+                    match self.container(&id).await {
+                        Ok(container) => Ok(Some(container)),
+                        Err(Error::NotFound(_)) => Ok(None),
+                        Err(error) => Err(error),
+                    }
+                }),
+        )
+        .await?;
+        let mut containers: Vec<Container> = inspected.into_iter().flatten().collect();
+        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(containers)
+    }
+
+    /// One container, by id or name.
+    pub async fn container(&self, id: &str) -> Result<Container, Error> {
+        Ok(read(self.docker.inspect_container(id, None).await?))
+    }
+
+    /// Starts it; one that runs already is fine.
+    pub async fn start(&self, id: &str) -> Result<(), Error> {
+        self.docker.start_container(id, None).await?;
+        Ok(())
+    }
+
+    /// Sends its stop signal and, after `grace`, KILL; answers when it has ended.
+    pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), Error> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        match self.docker.stop_container(id, Some(options)).await {
+            // 304: it has ended already.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Lets a paused one go on, so that it can be stopped.
+    pub async fn unpause(&self, id: &str) -> Result<(), Error> {
+        self.docker.unpause_container(id).await?;
+        Ok(())
+    }
+
+    /// Removes it, running or not; its named volumes stay.
+    pub async fn remove(&self, id: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await.map_err(Error::from) {
+            Err(Error::NotFound(_)) => Ok(()),
+            // Somebody else is removing it at this moment.
+            Err(Error::Refused { status: 409, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets what the daemon does when the container ends or the daemon starts: `always` or `no`.
+    pub async fn set_restart(&self, id: &str, policy: &str) -> Result<(), Error> {
+        let name = match policy {
+            "always" => RestartPolicyNameEnum::ALWAYS,
+            "unless-stopped" => RestartPolicyNameEnum::UNLESS_STOPPED,
+            "on-failure" => RestartPolicyNameEnum::ON_FAILURE,
+            _ => RestartPolicyNameEnum::NO,
+        };
+        let body = ContainerUpdateBody {
+            restart_policy: Some(RestartPolicy { name: Some(name), maximum_retry_count: None }),
+            ..Default::default()
+        };
+        self.docker.update_container(id, body).await?;
+        Ok(())
+    }
+}
+
+fn read(answer: ContainerInspectResponse) -> Container {
+    let state = answer.state.unwrap_or_default();
+    let config = answer.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    let restart = answer
+        .host_config
+        .and_then(|host| host.restart_policy)
+        .and_then(|policy| policy.name)
+        .map(|name| name.to_string())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "no".to_owned());
+    Container {
+        id: answer.id.unwrap_or_default(),
+        name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        service: label(SERVICE_LABEL),
+        oneoff: label(ONEOFF_LABEL).eq_ignore_ascii_case("true"),
+        image: config.image.unwrap_or_default(),
+        image_id: answer.image.unwrap_or_default(),
+        config_hash: label(CONFIG_HASH_LABEL),
+        state: match state.status {
+            Some(ContainerStateStatusEnum::RUNNING) => State::Running,
+            Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
+            Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
+            Some(ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING) => State::Dead,
+            Some(ContainerStateStatusEnum::CREATED) => State::Created,
+            _ => State::Exited,
+        },
+        health: match state.health.and_then(|health| health.status) {
+            Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
+            Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
+            Some(HealthStatusEnum::STARTING) => Health::Starting,
+            _ => Health::None,
+        },
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        error: state.error.unwrap_or_default(),
+        restarts: answer.restart_count.unwrap_or_default(),
+        started_at: time(state.started_at.as_deref()),
+        finished_at: time(state.finished_at.as_deref()),
+        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+        addresses: answer
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, endpoint)| endpoint.ip_address?.parse().ok())
+            .collect(),
+        log_path: answer.log_path.filter(|path| !path.is_empty()).map(PathBuf::from),
+        restart,
+        labels,
+    }
+}
+
+/// The Engine writes "0001-01-01T00:00:00Z" for "never".
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok().filter(|time: &Timestamp| time.as_second() > 0)
+}

@@ -1,0 +1,17 @@
+//! The machine: programs, disk, ports, kernel settings, certificates, and PostgreSQL and Redis as
+//! seen from here. Knows nothing of Docker or of the deployment.
+
+pub mod certs;
+pub mod cgroup;
+pub mod cmd;
+pub mod disk;
+pub mod files;
+pub mod http;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod reach;
+pub mod redis;
+pub mod sysctl;
+pub mod text;
+pub mod url;

@@ -1,0 +1,405 @@
+//! What to tell an operator about a database that cannot be used.
+
+use std::net::IpAddr;
+
+use super::{PostgresOutcome, PostgresReport, PostgresServer};
+use crate::fault::Fault;
+use crate::host::reach::{self, Place, host_port, seen_from};
+use crate::host::url::DatabaseUrl;
+
+impl PostgresReport {
+    /// The fault, if there is one; `None` for a database that the services can use.
+    ///
+    /// `label` says whose database it is and decides what the fault says about consequences:
+    /// "RapidPro", "Casepro", "ContentRepo". `from` says where the probe ran: "this host", "a
+    /// container of network ooy_default". `subnet` is the addresses that the services come from
+    /// ("172.18.0.0/16"), for the line that pg_hba.conf lacks; without it the line allows the
+    /// one address that the server named.
+    pub fn fault(
+        &self,
+        label: &str,
+        url: &DatabaseUrl,
+        from: &str,
+        subnet: Option<&str>,
+    ) -> Option<Fault> {
+        let at = Where { label, url, from };
+        let fault = match self.outcome {
+            PostgresOutcome::Usable => match &self.server {
+                Some(server) => at.shortcomings(server)?,
+                None => return None,
+            },
+            PostgresOutcome::Unreached(kind) => {
+                let place = Place {
+                    label,
+                    program: "PostgreSQL",
+                    host: url.host(),
+                    port: url.port(),
+                    from,
+                };
+                let refused = [
+                    at.on_server("systemctl status postgresql"),
+                    psql("SHOW listen_addresses"),
+                    format!("sudo ss -ltnp 'sport = :{}'", url.port()),
+                ];
+                reach::explain(kind, &place, &self.attempts, &refused)
+            }
+            PostgresOutcome::HbaRejected => self.hba(&at, subnet),
+            _ => self.other(&at),
+        };
+        let mut fault = fault.why(consequences(label));
+        // First in the list: which database all the rest is about.
+        fault
+            .evidence
+            .insert(0, format!("{} {}", url.redacted(), seen_from(from)));
+        if let Some(message) = &self.message {
+            let code = self
+                .sqlstate
+                .as_ref()
+                .map_or_else(String::new, |c| format!("SQLSTATE {c}: "));
+            fault.evidence.insert(1, format!("{code}{message}"));
+        }
+        Some(fault)
+    }
+
+    fn hba(&self, at: &Where<'_>, subnet: Option<&str>) -> Fault {
+        let (user, database) = (at.url.user(), at.url.database());
+        let message = self.message.as_deref().unwrap_or_default();
+        let client = address_in(message);
+        let allowed = match (subnet, client) {
+            (Some(subnet), _) => subnet.to_owned(),
+            (None, Some(ip)) => format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }),
+            (None, None) => "ADDRESS/32".to_owned(),
+        };
+        // md5 also takes passwords stored as scram-sha-256 (PostgreSQL 10 and later), and is
+        // what the old client libraries in the images can do.
+        let line = format!(
+            "host  {}  {}  {allowed}  md5",
+            hba_word(database),
+            hba_word(user)
+        );
+        let mut fault = at.fault(
+            format!("pg_hba.conf does not let {user} in"),
+            format!(
+                "the server's pg_hba.conf has no line that lets role {user} into database \
+                 {database} from {}",
+                client.map_or_else(|| "there".to_owned(), |ip| ip.to_string()),
+            ),
+        );
+        if self.tls_offered == Some(true) {
+            fault = fault.evidence(
+                "the server offers TLS; a line `hostssl` does not count here, as this URL goes \
+                 without TLS",
+            );
+        }
+        if message.contains("rejects") {
+            return fault
+                .evidence("a `reject` line matches first: the new line has to stand above it")
+                .evidence(format!("line to add: {line}"))
+                .next(psql(
+                    "SELECT line_number, type, database, user_name, address, auth_method \
+                     FROM pg_hba_file_rules",
+                ))
+                .next("sudoedit \"$(sudo -u postgres psql -tAc 'SHOW hba_file')\"")
+                .next("sudo systemctl reload postgresql");
+        }
+        fault
+            .next(at.on_server(&format!(
+                "echo {} | sudo tee -a \"$(sudo -u postgres psql -tAc 'SHOW hba_file')\"",
+                quoted(&line)
+            )))
+            .next("sudo systemctl reload postgresql")
+    }
+
+    fn other(&self, at: &Where<'_>) -> Fault {
+        let (user, database) = (at.url.user(), at.url.database());
+        let place = host_port(at.url.host(), at.url.port());
+        match self.outcome {
+            PostgresOutcome::Silent => at
+                .fault(
+                    format!("{place} accepts the connection and says nothing"),
+                    format!("no answer from PostgreSQL within {} ms", self.took_ms),
+                )
+                .next(at.on_server("systemctl status postgresql"))
+                .next("sudo journalctl -u 'postgresql*' -n 50")
+                .next(format!("sudo ss -ltnp 'sport = :{}'", at.url.port())),
+            PostgresOutcome::NotPostgres => at
+                .fault(
+                    format!("{place} is not PostgreSQL"),
+                    "what answers there does not speak PostgreSQL's protocol: \
+                     the port belongs to something else",
+                )
+                .next(at.on_server(&format!("sudo ss -ltnp 'sport = :{}'", at.url.port()))),
+            PostgresOutcome::WrongPassword => at
+                .fault(
+                    format!("PostgreSQL does not accept the password of {user}"),
+                    format!(
+                        "the password in the settings is not that of role {user}, or there is no \
+                         such role: the server says which in its own log only"
+                    ),
+                )
+                .next(at.on_server("sudo -u postgres psql -c '\\du'"))
+                .next(format!("sudo -u postgres psql -c {}", quoted(&format!("\\password {}", sql_name(user))))),
+            PostgresOutcome::PasswordMissing => at
+                .fault(
+                    format!("PostgreSQL wants a password for {user}"),
+                    "the URL in the settings has no password, and the server asks for one",
+                )
+                .evidence("written as postgres://user:password@host:port/database")
+                .next("ooy config --check"),
+            PostgresOutcome::MethodUnusable => at
+                .fault(
+                    format!("PostgreSQL wants {user} to log in another way"),
+                    "pg_hba.conf asks for a method that the services do not have (peer, ident, \
+                     gss, cert): they log in with a password",
+                )
+                .next(psql(
+                    "SELECT line_number, type, database, user_name, address, auth_method \
+                     FROM pg_hba_file_rules",
+                ))
+                .next("sudo systemctl reload postgresql"),
+            PostgresOutcome::RoleMissing => at
+                .fault(
+                    format!("PostgreSQL has no role {user}"),
+                    format!("the server knows no role {user}"),
+                )
+                .next(at.on_server(&format!("sudo -u postgres createuser --pwprompt {}", word(user)))),
+            PostgresOutcome::RoleMayNotLogIn => at
+                .fault(
+                    format!("role {user} may not log in"),
+                    format!("role {user} exists, without the right to log in"),
+                )
+                .next(psql(&format!("ALTER ROLE {} LOGIN", sql_name(user)))),
+            PostgresOutcome::MayNotConnect => at
+                .fault(
+                    format!("{user} may not connect to database {database}"),
+                    format!("role {user} lacks the privilege CONNECT on database {database}"),
+                )
+                .next(psql(&format!(
+                    "GRANT CONNECT ON DATABASE {} TO {}",
+                    sql_name(database),
+                    sql_name(user)
+                ))),
+            PostgresOutcome::DatabaseMissing => at
+                .fault(
+                    format!("database {database} does not exist"),
+                    format!("the server is there and lets {user} in, but has no database {database}"),
+                )
+                .next(at.on_server("sudo -u postgres psql -l"))
+                .next(format!("sudo -u postgres createdb -O {} {}", word(user), word(database))),
+            PostgresOutcome::StartingUp => at
+                .fault(
+                    "PostgreSQL is starting up",
+                    "the server accepts nobody yet: it is starting, or recovering after a crash",
+                )
+                .next(at.on_server("sudo journalctl -u 'postgresql*' -n 50"))
+                .next(format!("pg_isready -h {} -p {}", at.url.host(), at.url.port())),
+            PostgresOutcome::ShuttingDown => at
+                .fault(
+                    "PostgreSQL is shutting down",
+                    "the server lets nobody in any more: somebody or something is stopping it",
+                )
+                .next(at.on_server("systemctl status postgresql"))
+                .next("sudo systemctl start postgresql"),
+            PostgresOutcome::TooManyConnections => at
+                .fault(
+                    "PostgreSQL has no connection left",
+                    format!("all connections that role {user} may have are in use"),
+                )
+                .next(psql(
+                    "SELECT usename, client_addr, state, count(*) FROM pg_stat_activity \
+                     GROUP BY 1, 2, 3 ORDER BY 4 DESC",
+                ))
+                .next(psql("SHOW max_connections")),
+            PostgresOutcome::TlsRequired => at
+                .fault(
+                    "PostgreSQL takes connections with TLS only",
+                    "the server refuses this connection because it is not encrypted",
+                )
+                .evidence("add ?sslmode=require to the URL in the settings")
+                .next("ooy config --check"),
+            PostgresOutcome::TlsNotOffered => at
+                .fault(
+                    "PostgreSQL has no TLS",
+                    format!(
+                        "the URL asks for TLS (sslmode={}), and the server answers that it has none",
+                        at.url.parameter("sslmode").unwrap_or_default()
+                    ),
+                )
+                .evidence("put sslmode=disable in the URL, or switch TLS on in the server")
+                .next(psql("SHOW ssl")),
+            _ => at
+                .fault(
+                    "PostgreSQL does not let the services in",
+                    "the server, or what stands before it, ended the connection",
+                )
+                .next(at.on_server("sudo journalctl -u 'postgresql*' -n 50")),
+        }
+    }
+}
+
+/// Which database it is about.
+struct Where<'a> {
+    label: &'a str,
+    url: &'a DatabaseUrl,
+    from: &'a str,
+}
+
+impl Where<'_> {
+    fn fault(&self, headline: impl AsRef<str>, what: impl Into<String>) -> Fault {
+        Fault::problem(format!("{}: {}", self.label, headline.as_ref()), what)
+    }
+
+    /// A command with a remark on where it belongs, which a shell takes for a comment.
+    fn on_server(&self, command: &str) -> String {
+        if reach::is_loopback(self.url.host()) {
+            command.to_owned()
+        } else {
+            format!("{command}   # on {}", self.url.host())
+        }
+    }
+
+    /// What is wrong with a database that lets the role in.
+    fn shortcomings(&self, server: &PostgresServer) -> Option<Fault> {
+        let database = self.url.database();
+        if server.read_only {
+            return Some(
+                self.fault(
+                    format!("database {database} is read-only"),
+                    "the server is a standby, or switched to read-only: every write fails",
+                )
+                .next(psql("SELECT pg_is_in_recovery()"))
+                .next(psql("SHOW default_transaction_read_only")),
+            );
+        }
+        let missing: Vec<_> = server
+            .missing
+            .iter()
+            .filter(|e| !(e.available && e.may_create))
+            .collect();
+        let names: Vec<&str> = missing.iter().map(|e| e.name.as_str()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let mut fault = self
+            .fault(
+                format!("database {database} lacks {}", names.join(", ")),
+                format!(
+                    "role {} cannot create the extension by itself, so the migrations that need \
+                     it will fail",
+                    self.url.user()
+                ),
+            )
+            .evidence(format!("PostgreSQL {}", server.version));
+        for extension in &missing {
+            if !extension.available {
+                fault = fault
+                    .evidence(format!(
+                        "the server's files of {} are not installed",
+                        extension.name
+                    ))
+                    .next(self.on_server(&install(&extension.name, server.version_number)));
+            }
+        }
+        for name in names {
+            let create = format!("CREATE EXTENSION {}", sql_name(name));
+            fault = fault.next(format!(
+                "sudo -u postgres psql -d {} -c {}",
+                word(database),
+                quoted(&create)
+            ));
+        }
+        Some(fault.evidence(format!("asked {}", seen_from(self.from))))
+    }
+}
+
+/// The Debian package of an extension's files.
+fn install(extension: &str, version_number: u32) -> String {
+    // Before version 10 the second number was part of the major version.
+    let major = if version_number >= 100_000 {
+        (version_number / 10_000).to_string()
+    } else {
+        format!("{}.{}", version_number / 10_000, version_number / 100 % 100)
+    };
+    match extension {
+        "postgis" | "postgis_topology" if version_number >= 120_000 => {
+            format!("sudo apt-get install -y postgresql-{major}-postgis-3")
+        }
+        "postgis" | "postgis_topology" => format!("apt-cache search postgresql-{major}-postgis"),
+        _ if version_number >= 100_000 => format!("sudo apt-get install -y postgresql-{major}"),
+        _ => format!("sudo apt-get install -y postgresql-contrib-{major}"),
+    }
+}
+
+fn consequences(label: &str) -> &'static str {
+    let label = label.to_lowercase();
+    if label.contains("casepro") {
+        "casepro and casepro-celery do not work: operators see no cases and no new messages"
+    } else if label.contains("content") {
+        "contentrepo does not work: its pages and its API fail"
+    } else if ["rapidpro", "mailroom", "courier", "indexer"]
+        .iter()
+        .any(|s| label.contains(s))
+    {
+        "rapidpro, rapidpro-celery, rapidpro-beat, mailroom, courier and indexer do not work: \
+         no message is received, answered or sent"
+    } else {
+        "every service that uses this database fails"
+    }
+}
+
+/// The client's address as the server names it in a message of any language: the first quoted
+/// word that is an address.
+fn address_in(message: &str) -> Option<IpAddr> {
+    message
+        .split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':')))
+        .filter(|word| word.len() > 2)
+        .find_map(|word| word.trim_matches(['.']).parse().ok())
+}
+
+fn psql(sql: &str) -> String {
+    format!("sudo -u postgres psql -c {}", quoted(sql))
+}
+
+/// In single quotes, for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// For a shell, quoted where that is needed.
+fn word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if text.bytes().all(plain) && !text.starts_with('-') {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// A name in SQL, in double quotes where it is not plain.
+fn sql_name(name: &str) -> String {
+    if is_plain_name(name) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// A name in pg_hba.conf. Quoted, keywords such as `all` lose their meaning.
+fn hba_word(name: &str) -> String {
+    let keyword = matches!(
+        name,
+        "all" | "sameuser" | "samerole" | "samegroup" | "replication"
+    );
+    if is_plain_name(name) && !keyword {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}

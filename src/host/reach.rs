@@ -1,0 +1,218 @@
+//! Reaching PostgreSQL and Redis over TCP, and what to tell an operator when that fails.
+//!
+//! Name resolution and connecting are done apart from each protocol's own library, because the
+//! cure for "the name does not resolve", "nothing listens there" and "a firewall swallows it"
+//! is a different one each time.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+
+/// Why no TCP connection came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreached {
+    /// The name has no address, or no name server answered.
+    NotResolved,
+    /// The machine answered that nothing listens on the port.
+    Refused,
+    /// Nobody answered at all: a firewall, or no such machine.
+    TimedOut,
+    /// This side has no way there: no route, no network, no such local address.
+    NoRoute,
+}
+
+/// A connection that did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotConnected {
+    /// What it comes down to.
+    pub kind: Unreached,
+    /// One line for each address tried: `10.0.10.4:5432: connection refused`.
+    pub attempts: Vec<String>,
+}
+
+/// Connects to the first address of `host` that accepts, at the latest at `until`.
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    until: Instant,
+) -> Result<TcpStream, NotConnected> {
+    let addresses = resolve(host, port, until).await?;
+    let mut attempts = Vec::new();
+    let mut kind = Unreached::NoRoute;
+    for (at, address) in addresses.iter().enumerate() {
+        // A mute first address (often IPv6) must not eat the time of the others.
+        let left = until.saturating_duration_since(Instant::now());
+        let share = left / (addresses.len() - at) as u32;
+        let error = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Small requests, each waiting for its answer: never hold one back.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => std::io::ErrorKind::TimedOut.into(),
+        };
+        let (this, text) = classify(&error);
+        attempts.push(format!("{address}: {text}"));
+        // What says most about the far side wins, when addresses fail in different ways.
+        let weight = |kind| match kind {
+            Unreached::Refused => 2,
+            Unreached::TimedOut => 1,
+            Unreached::NoRoute | Unreached::NotResolved => 0,
+        };
+        if weight(this) > weight(kind) {
+            kind = this;
+        }
+    }
+    Err(NotConnected { kind, attempts })
+}
+
+fn classify(error: &std::io::Error) -> (Unreached, String) {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => (
+            Unreached::Refused,
+            "connection refused, nothing listens there".into(),
+        ),
+        std::io::ErrorKind::TimedOut => (Unreached::TimedOut, "no answer".into()),
+        // Includes "no route to host", which a firewall may answer too.
+        _ => (Unreached::NoRoute, error.to_string()),
+    }
+}
+
+async fn resolve(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, NotConnected> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let failed = |text: String| NotConnected {
+        kind: Unreached::NotResolved,
+        attempts: vec![format!("{host}: {text}")],
+    };
+    // A thread of its own rather than the runtime's blocking pool: dropping a runtime waits for
+    // that pool, so a mute name server would hold up the whole command long after the deadline.
+    let (sender, receiver) = oneshot::channel();
+    let name = host.to_owned();
+    std::thread::Builder::new()
+        .name("resolve".into())
+        .spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            let _ = sender.send(found.map(Iterator::collect::<Vec<_>>));
+        })
+        .map_err(|error| failed(error.to_string()))?;
+    match tokio::time::timeout_at(until, receiver).await {
+        Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
+        Ok(Ok(Ok(_))) => Err(failed("the name has no address".into())),
+        Ok(Ok(Err(error))) => Err(failed(error.to_string())),
+        Ok(Err(_)) => Err(failed("the resolver ended without an answer".into())),
+        Err(_) => Err(failed("the name servers did not answer in time".into())),
+    }
+}
+
+/// Adds what is known about a connection that did not come about: evidence and commands.
+///
+/// `program` is what should answer there ("PostgreSQL"), `refused` the commands that help when
+/// nothing listens.
+pub(super) fn explain(
+    kind: Unreached,
+    place: &Place<'_>,
+    attempts: &[String],
+    refused: &[String],
+) -> Fault {
+    let Place {
+        label,
+        program,
+        host,
+        port,
+        from,
+    } = *place;
+    let seen = seen_from(from);
+    let at = host_port(host, port);
+    let mut fault = match kind {
+        Unreached::NotResolved => Fault::problem(
+            format!("{label}: the name {host} does not resolve"),
+            format!("{program}'s host is given as {host}, and no address is known for it {seen}"),
+        ),
+        Unreached::Refused => Fault::problem(
+            format!("{label}: {program} does not listen on {at}"),
+            format!("the machine answers, but nothing listens on port {port} {seen}"),
+        ),
+        Unreached::TimedOut => Fault::problem(
+            format!("{label}: {at} does not answer"),
+            format!("connecting to {at} {seen} gets no answer at all, not even a refusal"),
+        ),
+        Unreached::NoRoute => Fault::problem(
+            format!("{label}: no way to {at}"),
+            format!("{at} cannot be reached {seen}"),
+        ),
+    };
+    for attempt in attempts {
+        fault = fault.evidence(attempt.clone());
+    }
+    if is_loopback(host) {
+        fault = fault.evidence(format!(
+            "inside a container {host} is the container itself: services need the address of \
+             the machine that runs {program}"
+        ));
+    }
+    match kind {
+        Unreached::NotResolved => fault.next(format!("getent hosts {host}")),
+        Unreached::Refused => refused
+            .iter()
+            .fold(fault, |f, command| f.next(command.clone())),
+        Unreached::TimedOut => fault
+            .evidence("usual causes: a firewall that drops packets, or a wrong address")
+            .next(format!("sudo ufw status verbose   # on {host}"))
+            .next(format!("nc -vz -w 3 {host} {port}")),
+        Unreached::NoRoute => fault.next(format!("ip route get {host}")),
+    }
+}
+
+/// What should answer, where, and from where that was tried.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) label: &'a str,
+    pub(super) program: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) from: &'a str,
+}
+
+/// "seen from a container of network ooy_default".
+pub(super) fn seen_from(from: &str) -> String {
+    format!("(seen from {from})")
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+pub(super) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
+}
+
+/// Takes the password out of a text that came from outside, unless `known` (the user, the name
+/// of the database) is the same word, which such a text may well hold.
+pub(super) fn mask(text: &str, password: Option<&str>, known: &[&str]) -> String {
+    match password {
+        Some(secret) if !secret.is_empty() && !known.contains(&secret) => {
+            text.replace(secret, "***")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,188 @@
+//! What is there, and what has to be done to each service: the plan, without doing anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use futures_util::future::try_join_all;
+
+use super::Context;
+use crate::engine::compose::Compose;
+use crate::engine::containers::{Container, State};
+use crate::engine::{self, Engine};
+use crate::fault::{Fault, Result};
+
+/// What has to be done to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It runs as configured.
+    Keep,
+    /// It is there, as configured, and not running.
+    Start,
+    /// It is frozen.
+    Unpause,
+    /// It is not there.
+    Create,
+    /// It is not running and differs from its configuration.
+    Recreate,
+    /// It runs and differs from its configuration.
+    Replace,
+}
+
+impl Action {
+    /// What it is called in a plan.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Keep => "unchanged",
+            Action::Start => "start",
+            Action::Unpause => "unpause",
+            Action::Create => "create and start",
+            Action::Recreate => "make anew and start",
+            Action::Replace => "replace the running container (its configuration or image changed)",
+        }
+    }
+}
+
+/// The deployment as it is now.
+pub struct Observed {
+    /// Docker.
+    pub engine: Engine,
+    /// compose, for this deployment.
+    pub compose: Compose,
+    /// Id of each image on this host, by its reference.
+    pub images: BTreeMap<String, Option<String>>,
+    /// What has to be done, for the chosen services.
+    pub plan: BTreeMap<String, Action>,
+}
+
+impl Observed {
+    /// Looks at Docker and compares with the configuration. Writes only the rendered files, which
+    /// compose reads; `folder` is where.
+    pub async fn new(context: &Context, chosen: &BTreeSet<String>, folder: &std::path::Path) -> Result<Self> {
+        let settings = &context.settings;
+        context.rendered.write(folder)?;
+        let references: BTreeSet<&str> = chosen
+            .iter()
+            .filter_map(|name| context.stack.service(name))
+            .map(|service| service.image.as_str())
+            .collect();
+        let look = async {
+            let engine = Engine::connect().await?;
+            let containers = engine.containers(settings.project());
+            let images = try_join_all(references.iter().map(|reference| {
+                let engine = engine.clone();
+                async move {
+                    Ok::<_, engine::Error>(((*reference).to_owned(), engine.image_id(reference).await?))
+                }
+            }));
+            let (containers, images) = tokio::try_join!(containers, images)?;
+            Ok::<_, engine::Error>((engine, containers, images))
+        };
+        let configured = async {
+            let compose = Compose::find().await?.with(
+                settings.project(),
+                compose_files(context, folder),
+                settings.environment(&context.rendered.nginx_digest),
+            );
+            let hashes = compose.config_hashes().await;
+            Ok::<_, Box<Fault>>((compose, hashes))
+        };
+        let (look, configured) = tokio::join!(look, configured);
+        // Without Docker the other answer is worth nothing.
+        let (engine, containers, images) = look.map_err(|error| error.fault(&context.command("start")))?;
+        let (compose, hashes) = configured?;
+        let hashes = compose_answer(context, hashes)?;
+        let images: BTreeMap<String, Option<String>> = images.into_iter().collect();
+        let containers = by_service(containers);
+        let plan = chosen
+            .iter()
+            .filter_map(|name| {
+                let service = context.stack.service(name)?;
+                let image = images.get(&service.image).and_then(Option::as_deref);
+                let hash = hashes.get(name).map(String::as_str);
+                Some((name.clone(), action(containers.get(name), image, hash)))
+            })
+            .collect();
+        Ok(Self { engine, compose, images, plan })
+    }
+
+    /// The services to which something has to be done.
+    pub fn changes(&self) -> impl Iterator<Item = (&str, Action)> {
+        self.plan
+            .iter()
+            .map(|(name, action)| (name.as_str(), *action))
+            .filter(|(_, action)| *action != Action::Keep)
+    }
+}
+
+/// The compose files of the deployment; the rendered one lies in `folder`.
+pub fn compose_files(context: &Context, folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut files = vec![folder.join("compose.yaml")];
+    let own = &context.settings.places.compose_override;
+    if own.exists() {
+        files.push(own.clone());
+    }
+    files
+}
+
+/// The answer of a compose command, or its complaint as a fault; secrets are masked.
+pub fn compose_answer<T>(
+    context: &Context,
+    answer: std::io::Result<std::result::Result<T, String>>,
+) -> Result<T> {
+    let complaint = match answer {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(text)) => text,
+        Err(error) => error.to_string(),
+    };
+    let mut fault = Fault::problem("compose: refused", "compose did not accept the deployment's files or could not do its work")
+        .why("the containers are made by compose; nothing was started")
+        .next(context.command("config --check"));
+    let own = &context.settings.places.compose_override;
+    if own.exists() {
+        fault = fault.next(format!("nano {}", own.display()));
+    }
+    fault.evidence = context
+        .mask
+        .apply(&complaint)
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .rev()
+        .take(5)
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    fault.evidence.reverse();
+    Err(Box::new(fault))
+}
+
+/// One container a service: of several (scaled, or left by an interrupted replacement) the one
+/// that runs, else the newest name.
+fn by_service(containers: Vec<Container>) -> BTreeMap<String, Container> {
+    let mut services: BTreeMap<String, Container> = BTreeMap::new();
+    for container in containers.into_iter().filter(|container| !container.oneoff) {
+        match services.get(&container.service) {
+            Some(present) if present.is_running() => {}
+            _ => {
+                services.insert(container.service.clone(), container);
+            }
+        }
+    }
+    services
+}
+
+fn action(container: Option<&Container>, image: Option<&str>, hash: Option<&str>) -> Action {
+    let Some(container) = container else {
+        return Action::Create;
+    };
+    // An image that is not here is pulled first, and what it brings is not known yet; a running
+    // container of that name is kept, as compose keeps it.
+    let same = hash.is_none_or(|hash| hash == container.config_hash)
+        && image.is_none_or(|image| image == container.image_id);
+    match (container.state, same) {
+        (State::Running | State::Restarting, true) => Action::Keep,
+        (State::Running | State::Restarting, false) => Action::Replace,
+        (State::Paused, true) => Action::Unpause,
+        (State::Paused, false) => Action::Replace,
+        (State::Exited | State::Created, true) => Action::Start,
+        _ => Action::Recreate,
+    }
+}

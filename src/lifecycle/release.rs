@@ -1,0 +1,213 @@
+//! Release tasks: what has to be done once before a service starts with an image (static files,
+//! database set-up, migrations), in a container of its own whose progress and failure are shown.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+
+use super::Context;
+use crate::deployment::services::{ReleaseTask, Service};
+use crate::engine::containers::Container;
+use crate::engine::logs::Wanted;
+use crate::engine::oneoff::{OneOff, TASK_LABEL};
+use crate::engine::{Engine, Error};
+use crate::fault::Fault;
+use crate::host::files;
+use crate::operation::Kind;
+
+/// Where a release task is, as read from its output.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    step: String,
+    planned: Option<u64>,
+    applied: u64,
+    last: String,
+}
+
+impl Progress {
+    /// Reads one line of output; answers whether it moved.
+    fn read(&mut self, line: &str) -> bool {
+        if let Some(step) = line.strip_prefix("ooy-step: ") {
+            step.clone_into(&mut self.step);
+        } else if let Some(planned) = line.strip_prefix("ooy-migrations: ") {
+            self.planned = planned.trim().parse().ok();
+        } else if let Some(applying) = line.trim_start().strip_prefix("Applying ") {
+            let name = applying.split("...").next().unwrap_or(applying);
+            // `contacts.0149_auto_2021…` is too long for a line; the number tells it.
+            name.split('_').next().unwrap_or(name).clone_into(&mut self.last);
+            self.applied += u64::from(applying.trim_end().ends_with("OK"));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn text(&self) -> String {
+        match self.planned {
+            Some(0) => "migrations: none to apply".to_owned(),
+            Some(planned) if self.last.is_empty() => format!("migrating 0/{planned}"),
+            Some(planned) => format!("migrating {}/{planned}  {}", self.applied, self.last),
+            None => self.step.clone(),
+        }
+    }
+
+    fn summary(&self) -> String {
+        match self.applied {
+            0 => "migrations: none to apply".to_owned(),
+            1 => "migrations: 1 applied".to_owned(),
+            n => format!("migrations: {n} applied"),
+        }
+    }
+}
+
+/// What came of a task.
+pub enum Outcome {
+    /// It ended well.
+    Done,
+    /// It failed.
+    Failed(Box<Fault>),
+}
+
+/// Runs the release task of a service whose container was made, or waits for the one that an
+/// interrupted start has left running.
+pub async fn run(
+    context: &Context,
+    engine: &Engine,
+    service: &Service,
+    task: &ReleaseTask,
+    container: &Container,
+) -> Result<Outcome, Error> {
+    let began = Instant::now();
+    let project = context.settings.project();
+    let name = format!("{project}-{}-release", service.name);
+    let id = match engine.container(&name).await {
+        // Two migrations at the same time would lock each other; the running one is followed.
+        Ok(left) if left.is_running() && left.labels.contains_key(TASK_LABEL) => left.id,
+        Ok(left) => {
+            engine.remove(&left.id).await?;
+            make(engine, project, service, task, container, &name).await?
+        }
+        Err(Error::NotFound(_)) => make(engine, project, service, task, container, &name).await?,
+        Err(error) => return Err(error),
+    };
+    context.reporter.service("release", &service.name, Kind::Started, None, "");
+    let mut progress = Progress::default();
+    let mut output: Vec<String> = Vec::new();
+    let mut lines = engine.log_lines(&id, &Wanted { follow: true, ..Default::default() });
+    while let Some(line) = lines.next().await {
+        let line = line?.text;
+        if progress.read(&line) {
+            context.reporter.service(
+                "release",
+                &service.name,
+                Kind::Progress,
+                Some(began.elapsed()),
+                progress.text(),
+            );
+        }
+        output.push(line);
+    }
+    let code = engine.wait(&id).await?;
+    let log = keep(context, service, &output);
+    if code == 0 {
+        engine.remove(&id).await?;
+        let summary = progress.summary();
+        context.reporter.service("release", &service.name, Kind::Done, Some(began.elapsed()), summary);
+        return Ok(Outcome::Done);
+    }
+    engine.remove(&id).await?;
+    Ok(Outcome::Failed(Box::new(failed(context, service, code, &progress, &output, &log, began.elapsed()))))
+}
+
+async fn make(
+    engine: &Engine,
+    project: &str,
+    service: &Service,
+    task: &ReleaseTask,
+    container: &Container,
+    name: &str,
+) -> Result<String, Error> {
+    let spec = OneOff {
+        name: name.to_owned(),
+        project: project.to_owned(),
+        service: service.name.clone(),
+        task: "release".to_owned(),
+        command: ["sh", "-c", task.script].map(str::to_owned).to_vec(),
+        env: vec![
+            format!("OOY_RELEASE={}", container.image_id),
+            // Progress is read line by line while it runs.
+            "PYTHONUNBUFFERED=1".to_owned(),
+        ],
+        user: task.user.map(str::to_owned),
+        ..Default::default()
+    };
+    engine.run_once_like(&container.id, spec).await
+}
+
+/// Keeps the whole output for whoever has to read it; its path.
+fn keep(context: &Context, service: &Service, output: &[String]) -> String {
+    let folder = context.settings.places.state.join("release");
+    let path = folder.join(format!("{}.log", service.name));
+    let text = context.mask.apply(&output.join("\n")) + "\n";
+    // Without room for it the task is still judged by its exit code.
+    let _ = std::fs::create_dir_all(&folder)
+        .and_then(|()| files::write_atomic(&path, text.as_bytes(), 0o600));
+    path.display().to_string()
+}
+
+fn failed(
+    context: &Context,
+    service: &Service,
+    code: i64,
+    progress: &Progress,
+    output: &[String],
+    log: &str,
+    took: Duration,
+) -> Fault {
+    let stopped_at = match (progress.planned, progress.last.as_str()) {
+        (Some(planned), last) if !last.is_empty() => {
+            format!("{} of {planned} migrations were applied; it stopped at {last}", progress.applied)
+        }
+        _ => format!("it stopped at: {}", if progress.step.is_empty() { "its start" } else { &progress.step }),
+    };
+    let mut fault = Fault::problem(
+        format!("{}: release task failed after {} s", service.name, took.as_secs()),
+        format!("static files or migrations of {} ended with exit code {code}", service.name),
+    )
+    .evidence(stopped_at)
+    .why(format!(
+        "{} was not started, because it would work on a database that does not fit it: {}",
+        service.name, service.without_it
+    ))
+    .next(format!("less {log}"))
+    .next(context.command(&format!("start {}", service.name)));
+    // psql's harmless complaints of the set-up stand far above; the end of the output counts.
+    let tail: Vec<&String> = output.iter().rev().filter(|line| !line.trim().is_empty()).take(4).collect();
+    for line in tail.into_iter().rev() {
+        fault = fault.evidence(format!("its output: {}", context.mask.apply(line)));
+    }
+    fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read_from_real_output() {
+        let mut progress = Progress::default();
+        for line in [
+            "ooy-step: static files",
+            "12 static files copied to '/rapidpro/sitestatic'.",
+            "ooy-step: migrations",
+            "ooy-migrations: 54",
+            "Operations to perform:",
+            "  Applying contacts.0149_auto_20210721... OK",
+            "  Applying orgs.0077_x... OK",
+        ] {
+            progress.read(line);
+        }
+        assert_eq!(progress.text(), "migrating 2/54  orgs.0077");
+        assert_eq!(progress.summary(), "migrations: 2 applied");
+    }
+}

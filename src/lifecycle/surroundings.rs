@@ -1,0 +1,217 @@
+//! PostgreSQL and Redis as the services will see them: asked from a container in the
+//! deployment's own network, since pg_hba rules, listen addresses and firewalls treat a
+//! container differently from the host.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::observe::Observed;
+use crate::deployment::services::Service;
+use crate::engine::oneoff::{OneOff, network_name};
+use crate::engine::{Engine, Error};
+use crate::fault::Fault;
+use crate::host::postgres::{self, PostgresReport};
+use crate::host::redis::{self, RedisReport};
+use crate::host::url::{DatabaseUrl, RedisUrl};
+use crate::operation::Kind;
+
+/// The hidden command that asks, inside the container.
+pub const PROBE_COMMAND: &str = "probe-data-services";
+/// Where it finds what to ask: an environment variable, so that no password is in a process list.
+const QUESTIONS: &str = "OOY_PROBE_QUESTIONS";
+/// How long each server has to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is asked.
+#[derive(Serialize, Deserialize)]
+struct Questions {
+    /// Address and wanted extensions.
+    databases: Vec<(String, Vec<String>)>,
+    redis: Vec<String>,
+}
+
+/// What was answered, in the order of the questions.
+#[derive(Serialize, Deserialize)]
+struct Answers {
+    databases: Vec<PostgresReport>,
+    redis: Vec<RedisReport>,
+}
+
+/// PostgreSQL and Redis as seen from the containers' network.
+pub struct Seen {
+    /// What is wrong; empty when everything can be used.
+    pub faults: Vec<Fault>,
+    /// Versions for the preflight's line: "PostgreSQL 15.8", "Redis 7.0".
+    pub summary: Vec<String>,
+}
+
+/// Asks all that the questions in the environment name; the answers as JSON. Runs inside the
+/// container.
+pub async fn answer_questions() -> String {
+    let Ok(questions) = serde_json::from_str::<Questions>(&std::env::var(QUESTIONS).unwrap_or_default()) else {
+        return String::new();
+    };
+    serde_json::to_string(&ask(&questions).await).unwrap_or_default()
+}
+
+async fn ask(questions: &Questions) -> Answers {
+    let databases = futures_util::future::join_all(questions.databases.iter().filter_map(|(url, extensions)| {
+        let url = DatabaseUrl::parse(url).ok()?;
+        Some(async move {
+            let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
+            postgres::probe(&url, &extensions, DEADLINE).await
+        })
+    }));
+    let redis = futures_util::future::join_all(questions.redis.iter().filter_map(|url| {
+        let url = RedisUrl::parse(url).ok()?;
+        Some(async move { redis::probe(&url, DEADLINE).await })
+    }));
+    let (databases, redis) = tokio::join!(databases, redis);
+    Answers { databases, redis }
+}
+
+/// Looks from the containers' network; from the host, and saying so, where no container can be
+/// run for it.
+pub async fn look(context: &Context, observed: &Observed) -> Seen {
+    let settings = &context.settings;
+    let questions = Questions {
+        databases: settings
+            .databases()
+            .iter()
+            .map(|database| {
+                let extensions = database.extensions.iter().map(|name| (*name).to_owned()).collect();
+                (settings.get(database.setting).to_owned(), extensions)
+            })
+            .collect(),
+        redis: settings
+            .redis_databases()
+            .iter()
+            .map(|redis| settings.get(redis.setting).to_owned())
+            .collect(),
+    };
+    let network = network_name(settings.project());
+    let (answers, from) = match from_container(context, observed, &questions).await {
+        Ok(answers) => (answers, format!("a container of network {network}")),
+        Err(cause) => {
+            context.reporter.tell(
+                "preflight",
+                Kind::Progress,
+                None,
+                format!("PostgreSQL and Redis are asked from this host only: {}", context.mask.apply(&cause)),
+            );
+            (ask(&questions).await, "this host".to_owned())
+        }
+    };
+    let subnet = observed.engine.network_subnet(settings.project()).await;
+    judge(context, &answers, &from, subnet.as_deref())
+}
+
+fn judge(context: &Context, answers: &Answers, from: &str, subnet: Option<&str>) -> Seen {
+    let settings = &context.settings;
+    let again = context.command("start");
+    let mut faults = Vec::new();
+    let mut summary = Vec::new();
+    for (database, report) in settings.databases().iter().zip(&answers.databases) {
+        if let Some(fault) = report.fault(label(database.owner), &database.url, from, subnet) {
+            faults.push(fault.next(again.clone()));
+        } else if let Some(server) = &report.server {
+            let number = server.version.split_whitespace().next().unwrap_or(&server.version);
+            summary.push(format!("PostgreSQL {number}"));
+        }
+    }
+    for (redis, report) in settings.redis_databases().iter().zip(&answers.redis) {
+        if let Some(fault) = report.fault(label(redis.owner), &redis.url, from) {
+            faults.push(fault.next(again.clone()));
+        } else if let Some(server) = &report.server {
+            summary.push(format!("Redis {}", server.version));
+        }
+    }
+    summary.dedup();
+    Seen { faults, summary }
+}
+
+fn label(owner: &str) -> &'static str {
+    match owner {
+        "casepro" => "Casepro",
+        "contentrepo" => "ContentRepo",
+        _ => "RapidPro",
+    }
+}
+
+async fn from_container(context: &Context, observed: &Observed, questions: &Questions) -> Result<Answers, String> {
+    let project = context.settings.project();
+    let engine = &observed.engine;
+    // Any image will do: the program in it is this executable, which needs nothing of it.
+    let image = observed
+        .images
+        .iter()
+        .find_map(|(_, id)| id.clone())
+        .ok_or("no image is on this host yet")?;
+    let executable = std::env::current_exe().map_err(|error| error.to_string())?;
+    let spec = OneOff {
+        name: format!("{project}-ooy-probe"),
+        project: project.to_owned(),
+        service: "ooy-probe".to_owned(),
+        task: "probe".to_owned(),
+        image,
+        command: vec!["/ooy".to_owned(), PROBE_COMMAND.to_owned()],
+        env: vec![format!("{QUESTIONS}={}", serde_json::to_string(questions).unwrap_or_default())],
+        user: Some("0".to_owned()),
+        binds: vec![format!("{}:/ooy:ro", executable.display())],
+        network: Some(network_name(project)),
+    };
+    let work = async {
+        // One that a killed start has left.
+        if let Ok(left) = engine.container(&spec.name).await {
+            engine.remove(&left.id).await?;
+        }
+        let id = engine.run_once(spec).await?;
+        let answer = read_answer(engine, &id).await;
+        engine.remove(&id).await?;
+        answer
+    };
+    let text = tokio::time::timeout(DEADLINE * 4, work)
+        .await
+        .map_err(|_| "the probe's container did not end in time".to_owned())?
+        .map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|_| "the probe's container gave no answer".to_owned())
+}
+
+async fn read_answer(engine: &Engine, id: &str) -> Result<String, Error> {
+    engine.wait(id).await?;
+    let lines = engine.last_lines(id, 1000, None).await;
+    Ok(lines.into_iter().map(|line| line.text).collect())
+}
+
+/// What has to be set right outside before a service is started.
+///
+/// A worker of Casepro that was killed leaves its locks in Redis for twelve hours, and whoever
+/// comes after it skips its work without a word (stack.md section 8). While no worker runs no
+/// lock has a living owner.
+pub async fn before_start(context: &Context, service: &Service) {
+    if service.name != "casepro-celery" {
+        return;
+    }
+    let Ok(url) = RedisUrl::parse(context.settings.get("CASEPRO_REDIS_URL")) else { return };
+    // A Redis that does not answer is the service's own failure in a moment, with its evidence.
+    if let Ok(keys) = redis::delete_matching(&url, "org-task-lock:*", DEADLINE).await
+        && !keys.is_empty()
+    {
+        context.reporter.service(
+            "start",
+            &service.name,
+            Kind::Progress,
+            None,
+            format!("{} left by a killed worker removed: {}", plural(keys.len(), "lock"), keys.join(", ")),
+        );
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
+    }
+}

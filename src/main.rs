@@ -1,0 +1,22 @@
+//! `ooy`: parse, run, print, exit code.
+
+mod cli;
+mod commands;
+mod deployment;
+mod engine;
+mod fault;
+mod host;
+mod lifecycle;
+mod operation;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    host::process::prepare();
+    commands::catch_panics();
+    let cli = cli::Cli::parse();
+    ExitCode::from(commands::run(&cli))
+}

@@ -1,0 +1,161 @@
+//! The journal: what was begun, by whom, and how it ended. One JSON object a line, each on disk
+//! before the step that it announces.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Event, Kind, Reporter};
+use super::lock::Lock;
+use crate::fault::Result;
+use crate::host::process;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Version of this form.
+    pub schema: u32,
+    /// The operation it belongs to; lines of one have the same.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// The command with what it was asked for: `start mailroom`.
+    pub operation: String,
+    /// Who ran it.
+    pub user: String,
+    /// The part of it.
+    pub step: String,
+    /// The service, where it is about one.
+    pub service: Option<String>,
+    /// `started`, `done`, `ready`, `failed`, …
+    pub event: String,
+    /// How long it took, milliseconds.
+    pub took_ms: Option<u64>,
+    /// In words.
+    pub detail: String,
+}
+
+/// A running operation: holds the lock, and its events are journalled.
+pub struct Operation {
+    _lock: Lock,
+}
+
+impl Operation {
+    /// Takes the lock and begins to journal what the reporter tells. `asked` is the command with
+    /// what it was asked for, `again` the command line to repeat it.
+    pub fn begin(state: &Path, name: &str, asked: &str, again: &str, reporter: &Reporter) -> Result<Self> {
+        let lock = Lock::take(state, name, again)?;
+        if let Ok(journal) = Journal::open(state, asked) {
+            let journal = Rc::new(journal);
+            journal.write("operation", None, "started", None, "");
+            reporter.listen(move |event: &Event| journal.record(event));
+        }
+        // Without room for a journal line the operation goes on: it may be the one that frees it.
+        Ok(Self { _lock: lock })
+    }
+}
+
+struct Journal {
+    file: File,
+    id: String,
+    operation: String,
+    user: String,
+}
+
+impl Journal {
+    fn open(state: &Path, asked: &str) -> std::io::Result<Self> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(state.join("journal.jsonl"))?;
+        Ok(Self {
+            file,
+            id: format!("{}-{}", Timestamp::now().as_millisecond(), std::process::id()),
+            operation: asked.to_owned(),
+            user: process::user_name(),
+        })
+    }
+
+    fn record(&self, event: &Event) {
+        // Progress is for eyes; the journal keeps what a later run has to know.
+        if !matches!(event.event, Kind::Progress | Kind::Planned) {
+            let word = serde_json::to_value(event.event).ok();
+            let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
+            self.write(event.step, event.service.clone(), word, event.took_ms, &event.detail);
+        }
+    }
+
+    fn write(&self, step: &str, service: Option<String>, event: &str, took_ms: Option<u64>, detail: &str) {
+        let entry = Entry {
+            schema: 1,
+            id: self.id.clone(),
+            at: Timestamp::now(),
+            operation: self.operation.clone(),
+            user: self.user.clone(),
+            step: step.to_owned(),
+            service,
+            event: event.to_owned(),
+            took_ms,
+            detail: detail.to_owned(),
+        };
+        if let Ok(mut line) = serde_json::to_vec(&entry) {
+            line.push(b'\n');
+            let mut file = &self.file;
+            // One write a line: lines of two processes never mix. What cannot be written (full
+            // disk) must not stop the operation.
+            let _ = file.write_all(&line);
+            // Only what a later run reasons about is worth a flush: begin and end.
+            if step == "operation" {
+                let _ = file.sync_data();
+            }
+        }
+    }
+}
+
+/// All entries of the journal, oldest first; a line cut short by a crash is left out.
+pub fn read(state: &Path) -> Vec<Entry> {
+    std::fs::read_to_string(state.join("journal.jsonl"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_and_end_are_journalled_and_progress_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = Reporter::new("start");
+        let operation =
+            Operation::begin(folder.path(), "start", "start mailroom", "ooy start", &reporter).unwrap();
+        reporter.service("start", "mailroom", Kind::Progress, None, "");
+        reporter.service("start", "mailroom", Kind::Ready, None, "");
+        reporter.tell("operation", Kind::Done, None, "1 of 1 ready");
+        drop(operation);
+        let entries = read(folder.path());
+        let seen: Vec<_> = entries.iter().map(|e| (e.step.as_str(), e.event.as_str())).collect();
+        assert_eq!(seen, [("operation", "started"), ("start", "ready"), ("operation", "done")]);
+        assert!(entries.iter().all(|e| e.id == entries[0].id && e.operation == "start mailroom"));
+    }
+
+    #[test]
+    fn a_line_cut_short_does_not_hide_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = Reporter::new("start");
+        drop(Operation::begin(folder.path(), "start", "start", "ooy start", &reporter).unwrap());
+        let path = folder.path().join("journal.jsonl");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"schema\":1,\"id\":\"17");
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(read(folder.path()).len(), 1);
+    }
+}

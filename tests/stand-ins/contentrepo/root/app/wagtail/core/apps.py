@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class WagtailCoreAppConfig(AppConfig):
+    name = "wagtail.core"
+    label = "wagtailcore"

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class WagtailUsersAppConfig(AppConfig):
+    name = "wagtail.users"
+    label = "wagtailusers"

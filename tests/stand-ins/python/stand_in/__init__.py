@@ -1,0 +1,1 @@
+"""What the three Django stand-ins share: faults on demand, fast starts, small clients."""

@@ -1,0 +1,20 @@
+"""The gunicorn program: the real one, without setuptools, which it asks for plug-ins."""
+import sys
+from types import ModuleType
+
+
+def main():
+    from stand_in import steering  # refuses a misspelt fault before anything else happens
+
+    sys.modules["pkg_resources"] = ModuleType("pkg_resources")
+    from gunicorn.app.wsgiapp import run
+
+    from stand_in.process import reap_recorder
+
+    reap_recorder()
+    sys.argv[0] = "gunicorn"
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

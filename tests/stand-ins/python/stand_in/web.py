@@ -1,0 +1,23 @@
+"""The faults of a web service, in front of its WSGI application."""
+from stand_in import steering
+
+
+def steered(application, refusal=("503 Service Unavailable", b"Service Unavailable")):
+    """`refusal` is how this service says that it is not well."""
+
+    def serve(environ, start_response):
+        try:
+            steering.wait_while_hanging()
+            unhealthy = steering.is_unhealthy()
+        except steering.Misuse as misuse:
+            return _answer(start_response, "500 Internal Server Error", f"stand-in: {misuse}".encode())
+        if unhealthy:
+            return _answer(start_response, *refusal)
+        return application(environ, start_response)
+
+    return serve
+
+
+def _answer(start_response, status, body):
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]

@@ -1,0 +1,1 @@
+document.querySelectorAll("input[name=username]").forEach(function (input) { input.focus(); });

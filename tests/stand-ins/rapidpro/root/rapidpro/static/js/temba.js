@@ -1,0 +1,1 @@
+window.temba = window.temba || {};

@@ -1,0 +1,35 @@
+from django.contrib.postgres.operations import HStoreExtension
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("contacts", "0128_squashed"),
+        ("flows", "0243_squashed"),
+    ]
+    operations = [
+        HStoreExtension(),
+        migrations.RunSQL(
+            """
+            CREATE TABLE campaigns_campaign (
+                id serial PRIMARY KEY,
+                uuid varchar(36) NOT NULL UNIQUE,
+                org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
+                group_id integer NOT NULL REFERENCES contacts_contactgroup (id) DEFERRABLE INITIALLY DEFERRED,
+                name varchar(64) NOT NULL,
+                is_archived boolean NOT NULL DEFAULT false
+            );
+            """
+        ),
+        migrations.RunSQL(
+            """
+            CREATE TABLE campaigns_campaignevent (
+                id serial PRIMARY KEY,
+                uuid varchar(36) NOT NULL UNIQUE,
+                campaign_id integer NOT NULL REFERENCES campaigns_campaign (id) DEFERRABLE INITIALLY DEFERRED,
+                flow_id integer NOT NULL REFERENCES flows_flow (id) DEFERRABLE INITIALLY DEFERRED,
+                message hstore
+            );
+            """
+        ),
+    ]

@@ -1,0 +1,38 @@
+from temba.channels.models import new_uuid
+
+from django.db import migrations, models
+from django.db.models import PROTECT
+from django.utils import timezone
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("orgs", "0072_squashed"),
+    ]
+    operations = [
+        migrations.CreateModel(
+            name="Channel",
+            fields=[
+                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.CharField(max_length=36, default=new_uuid, unique=True)),
+                ("name", models.CharField(max_length=64, null=True)),
+                ("channel_type", models.CharField(max_length=3, default="A")),
+                ("address", models.CharField(max_length=255, null=True)),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_on", models.DateTimeField(default=timezone.now, editable=False)),
+                ("modified_on", models.DateTimeField(auto_now=True)),
+                ("org", models.ForeignKey(null=True, on_delete=PROTECT, related_name="channels", to="orgs.org")),
+            ],
+        ),
+        migrations.CreateModel(
+            name="ChannelCount",
+            fields=[
+                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("count_type", models.CharField(max_length=2)),
+                ("day", models.DateField(null=True)),
+                ("count", models.IntegerField(default=0)),
+                ("is_squashed", models.BooleanField(default=False)),
+                ("channel", models.ForeignKey(on_delete=PROTECT, related_name="counts", to="channels.channel")),
+            ],
+        ),
+    ]

@@ -1,0 +1,63 @@
+from uuid import uuid4
+
+from stand_in.fields import JSONText
+
+from django.conf import settings
+from django.db import migrations, models
+from django.db.models import PROTECT
+from django.utils import timezone
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ("locations", "0020_squashed"),
+    ]
+    operations = [
+        migrations.CreateModel(
+            name="Org",
+            fields=[
+                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(unique=True, default=uuid4)),
+                ("name", models.CharField(max_length=128)),
+                ("slug", models.SlugField(max_length=255, null=True, unique=True)),
+                ("plan", models.CharField(max_length=16, default="infinity")),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_on", models.DateTimeField(default=timezone.now, editable=False)),
+                ("modified_on", models.DateTimeField(auto_now=True)),
+                ("timezone", models.CharField(max_length=63, default="Africa/Nairobi")),
+                ("country", models.CharField(max_length=2, default="KE")),
+                ("date_format", models.CharField(max_length=1, default="D")),
+                ("language", models.CharField(max_length=64, default="en-us", null=True)),
+                ("config", JSONText(default=dict, null=True)),
+                ("is_anon", models.BooleanField(default=False)),
+                ("is_flagged", models.BooleanField(default=False)),
+                ("is_suspended", models.BooleanField(default=False)),
+                ("uses_topups", models.BooleanField(default=False)),
+                ("administrators", models.ManyToManyField(related_name="org_admins", to=settings.AUTH_USER_MODEL)),
+                ("editors", models.ManyToManyField(related_name="org_editors", to=settings.AUTH_USER_MODEL)),
+                ("viewers", models.ManyToManyField(related_name="org_viewers", to=settings.AUTH_USER_MODEL)),
+                ("surveyors", models.ManyToManyField(related_name="org_surveyors", to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="TopUp",
+            fields=[
+                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("credits", models.IntegerField()),
+                ("is_active", models.BooleanField(default=True)),
+                ("expires_on", models.DateTimeField()),
+                ("created_on", models.DateTimeField(default=timezone.now, editable=False)),
+                ("org", models.ForeignKey(on_delete=PROTECT, related_name="topups", to="orgs.org")),
+            ],
+        ),
+        migrations.CreateModel(
+            name="TopUpCredits",
+            fields=[
+                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("used", models.IntegerField()),
+                ("is_squashed", models.BooleanField(default=False)),
+                ("topup", models.ForeignKey(on_delete=PROTECT, to="orgs.topup")),
+            ],
+        ),
+    ]
