@@ -92,6 +92,11 @@ pub enum Command {
   ooy logs mailroom courier --since 1h --level warn
   ooy logs --grep 'connection refused' -n 500")]
     Logs(Logs),
+    /// Show who did what, when, with what result and how long it took
+    #[command(after_help = "Examples:
+  ooy history
+  ooy history -n 5 --json")]
+    History(History),
     /// Ask PostgreSQL and Redis; run by ooy itself inside a container
     #[command(name = "probe-data-services", hide = true)]
     ProbeDataServices,
@@ -191,6 +196,13 @@ pub struct Logs {
     /// Only what was written to standard error
     #[arg(long)]
     pub stderr: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    /// Only the last so many
+    #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
+    pub lines: usize,
 }
 
 /// Severity of a log line.

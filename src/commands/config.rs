@@ -73,7 +73,10 @@ fn check(ui: &Ui, places: &Places) -> Outcome {
     let faults = report
         .faults
         .into_iter()
-        .map(|fault| Fault { kind: crate::fault::Kind::Usage, ..fault })
+        .map(|fault| Fault {
+            kind: crate::fault::Kind::Usage,
+            ..fault
+        })
         .collect();
     Err(Failure::Faults(faults))
 }

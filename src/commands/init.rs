@@ -61,7 +61,11 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
 }
 
 fn names(values: &[(String, String)]) -> String {
-    values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The values of `--set` and `--set-from-env`, checked.
@@ -100,28 +104,38 @@ fn given(places: &Places, arguments: &Init) -> Result<Vec<(String, String)>> {
 fn known(places: &Places, name: &str) -> Result<&'static keys::Key> {
     keys::find(name).ok_or_else(|| {
         let near = similar::nearest(name, KEYS.iter().map(|key| key.name));
-        let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = near
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
         wrong(places, name, &format!("is no setting of ooy{hint}"))
     })
 }
 
 fn wrong(places: &Places, name: &str, message: &str) -> Box<Fault> {
     Box::new(
-        Fault::usage(format!("{name}: cannot be set so"), format!("{name} {message}"))
-            .evidence("given on the command line")
-            .why("nothing was written")
-            .next(places.command("init --help")),
+        Fault::usage(
+            format!("{name}: cannot be set so"),
+            format!("{name} {message}"),
+        )
+        .evidence("given on the command line")
+        .why("nothing was written")
+        .next(places.command("init --help")),
     )
 }
 
 fn write_settings(places: &Places, given: Vec<(String, String)>) -> Result<()> {
     let failed = |error: std::io::Error| {
         let path = places.env_file.display();
-        let fault = Fault::problem(format!("{path}: cannot be written"), "the settings file could not be made")
-            .evidence(error.to_string())
-            .why("there is no deployment without settings");
+        let fault = Fault::problem(
+            format!("{path}: cannot be written"),
+            "the settings file could not be made",
+        )
+        .evidence(error.to_string())
+        .why("there is no deployment without settings");
         Box::new(match error.kind() {
-            std::io::ErrorKind::PermissionDenied => fault.next(format!("sudo {}", places.command("init"))),
+            std::io::ErrorKind::PermissionDenied => {
+                fault.next(format!("sudo {}", places.command("init")))
+            }
             _ => fault.next(format!("df -h {path}")),
         })
     };
@@ -148,7 +162,9 @@ fn secret(length: usize) -> std::io::Result<String> {
     while secret.len() < length {
         random.read_exact(&mut byte)?;
         // Six bits, those beyond the alphabet thrown away: each letter is equally likely.
-        let Some(letter) = ALPHABET.get(usize::from(byte[0] & 63)) else { continue };
+        let Some(letter) = ALPHABET.get(usize::from(byte[0] & 63)) else {
+            continue;
+        };
         if !(secret.is_empty() && letter.is_ascii_digit()) {
             secret.push(char::from(*letter));
         }
@@ -173,19 +189,29 @@ fn certificates(ui: &Ui, places: &Places, settings: &Settings, wanted: bool) -> 
     if missing.is_empty() {
         return Ok(());
     }
-    let list = missing.iter().map(|(name, ..)| format!("{name}.crt")).collect::<Vec<_>>().join(", ");
+    let list = missing
+        .iter()
+        .map(|(name, ..)| format!("{name}.crt"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let folder = places.ssl.display();
     ui.say(&format!("! no certificate yet in {folder}: {list}"));
     if !wanted && !ui.ask("  make self-signed ones for now?") {
-        ui.say(&format!("  put them there with their .key files, or: {}", places.command("init --self-signed")));
+        ui.say(&format!(
+            "  put them there with their .key files, or: {}",
+            places.command("init --self-signed")
+        ));
         return Ok(());
     }
     let failed = |error: std::io::Error| {
         Box::new(
-            Fault::problem(format!("{folder}: cannot be written"), "the certificates could not be made")
-                .evidence(error.to_string())
-                .why("nginx does not start without certificates")
-                .next(format!("ls -ld {folder}")),
+            Fault::problem(
+                format!("{folder}: cannot be written"),
+                "the certificates could not be made",
+            )
+            .evidence(error.to_string())
+            .why("nginx does not start without certificates")
+            .next(format!("ls -ld {folder}")),
         )
     };
     std::fs::create_dir_all(&places.ssl).map_err(failed)?;

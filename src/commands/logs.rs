@@ -5,7 +5,7 @@ use regex::Regex;
 use super::{Failure, Outcome, block, context};
 use crate::cli::{Level, Logs};
 use crate::deployment::places::Places;
-use crate::fault::Fault;
+use crate::fault::{Fault, Result};
 use crate::lifecycle::logs::{self, Query, Severity, Written};
 use crate::ui::{Paint, Ui};
 
@@ -14,10 +14,21 @@ const BEFORE_FOLLOWING: u64 = 50;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Logs) -> Outcome {
     let context = context(ui, places, "logs")?;
-    let query = query(arguments).map_err(|fault| Failure::Faults(vec![fault]))?;
-    let chosen = context.stack.select(&arguments.services, &context.command("logs"))?;
-    let width = chosen.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-    let numbers: Vec<String> = context.stack.services.iter().map(|service| service.name.clone()).collect();
+    let query = query(arguments)?;
+    let chosen = context
+        .stack
+        .select(&arguments.services, &context.command("logs"))?;
+    let width = chosen
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or_default();
+    let numbers: Vec<String> = context
+        .stack
+        .services
+        .iter()
+        .map(|service| service.name.clone())
+        .collect();
     // Raw on a pipe, for whoever searches it; on a terminal a stranger's message must not steer it.
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let mut show = |written: &Written| -> std::io::Result<()> {
@@ -31,11 +42,24 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Logs) -> Outcome {
                 "text": masked,
             }));
         }
-        let text = if terminal { crate::host::text::sanitize(&masked) } else { masked };
-        let number = numbers.iter().position(|name| *name == written.service).unwrap_or_default();
-        let name = ui.paint_out(Paint::Number(number), &format!("{:<width$}", written.service));
+        let text = if terminal {
+            crate::host::text::sanitize(&masked)
+        } else {
+            masked
+        };
+        let number = numbers
+            .iter()
+            .position(|name| *name == written.service)
+            .unwrap_or_default();
+        let name = ui.paint_out(
+            Paint::Number(number),
+            &format!("{:<width$}", written.service),
+        );
         let at = written.line.at.to_zoned(jiff::tz::TimeZone::system());
-        ui.raw(&format!("{} {name}  {text}\n", at.strftime("%m-%d %H:%M:%S")))
+        ui.raw(&format!(
+            "{} {name}  {text}\n",
+            at.strftime("%m-%d %H:%M:%S")
+        ))
     };
     block(async {
         tokio::select! {
@@ -49,25 +73,33 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Logs) -> Outcome {
     Ok(0)
 }
 
-fn query(arguments: &Logs) -> Result<Query, Fault> {
+fn query(arguments: &Logs) -> Result<Query> {
     let wrong = |name: &str, message: String, example: &str| {
-        Fault::usage(format!("{name}: not understood"), message)
-            .evidence("given on the command line")
-            .why("without it other lines would be shown than you asked for")
-            .next(format!("ooy logs {example}"))
+        Box::new(
+            Fault::usage(format!("{name}: not understood"), message)
+                .evidence("given on the command line")
+                .why("without it other lines would be shown than you asked for")
+                .next(format!("ooy logs {example}")),
+        )
     };
     let time = |name: &str, text: &Option<String>| {
         text.as_deref()
             .map(|text| {
                 logs::parse_time(text, &jiff::Zoned::now()).ok_or_else(|| {
-                    wrong(name, format!("\"{text}\" is no time"), "--since 2h    or  --since 2026-11-22T02:14")
+                    wrong(
+                        name,
+                        format!("\"{text}\" is no time"),
+                        "--since 2h    or  --since 2026-11-22T02:14",
+                    )
                 })
             })
             .transpose()
     };
     Ok(Query {
         follow: arguments.follow,
-        last: arguments.lines.or((arguments.follow && arguments.since.is_none()).then_some(BEFORE_FOLLOWING)),
+        last: arguments
+            .lines
+            .or((arguments.follow && arguments.since.is_none()).then_some(BEFORE_FOLLOWING)),
         since: time("--since", &arguments.since)?,
         until: time("--until", &arguments.until)?,
         grep: arguments
@@ -76,8 +108,17 @@ fn query(arguments: &Logs) -> Result<Query, Fault> {
             .map(|pattern| {
                 Regex::new(pattern).map_err(|error| {
                     // Its last line names the mistake; the ones before draw it.
-                    let message = error.to_string().lines().last().unwrap_or_default().to_owned();
-                    wrong("--grep", format!("\"{pattern}\" is no regular expression: {message}"), "--grep 'time(d )?out'")
+                    let message = error
+                        .to_string()
+                        .lines()
+                        .last()
+                        .unwrap_or_default()
+                        .to_owned();
+                    wrong(
+                        "--grep",
+                        format!("\"{pattern}\" is no regular expression: {message}"),
+                        "--grep 'time(d )?out'",
+                    )
                 })
             })
             .transpose()?,

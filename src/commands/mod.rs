@@ -1,6 +1,7 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
 mod config;
+mod history;
 mod init;
 mod logs;
 mod restart;
@@ -71,6 +72,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Restart(arguments) => restart::run(&ui, &places, arguments),
         Command::Status(arguments) => status::run(&ui, &places, arguments),
         Command::Logs(arguments) => logs::run(&ui, &places, arguments),
+        Command::History(arguments) => history::run(&ui, &places, arguments),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };
@@ -81,7 +83,11 @@ pub fn run(cli: &Cli) -> u8 {
         Err(Failure::Interrupted) => Kind::Interrupted.exit_code(),
         Err(Failure::Faults(faults)) => {
             show_faults(&ui, &faults);
-            faults.iter().map(|fault| fault.kind.exit_code()).max().unwrap_or(1)
+            faults
+                .iter()
+                .map(|fault| fault.kind.exit_code())
+                .max()
+                .unwrap_or(1)
         }
     }
 }
@@ -137,10 +143,14 @@ fn block_interruptible<T>(
             _ = hangup.recv() => "the terminal was closed",
         };
         Err(Failure::Faults(vec![
-            Fault::new(Kind::Interrupted, "interrupted", "the work was stopped in the middle; what was done so far stays")
-                .evidence(signal)
-                .why("services that were not reached are as they were before")
-                .next(again.to_owned()),
+            Fault::new(
+                Kind::Interrupted,
+                "interrupted",
+                "the work was stopped in the middle; what was done so far stays",
+            )
+            .evidence(signal)
+            .why("services that were not reached are as they were before")
+            .next(again.to_owned()),
         ]))
     })
 }
@@ -149,7 +159,10 @@ fn block_interruptible<T>(
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         use std::io::Write as _;
-        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        let place = info
+            .location()
+            .map(|at| format!("{}:{}", at.file(), at.line()))
+            .unwrap_or_default();
         let _ = writeln!(
             io::stderr(),
             "x ooy: internal error\n\n  what      ooy met a case it was not made for; the deployment is as it was left\n  \

@@ -10,7 +10,10 @@ use crate::ui::Ui;
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "restart")?;
     let start_options = options(arguments);
-    let stop_options = stop::Options { services: arguments.services.clone(), dry_run: arguments.dry_run };
+    let stop_options = stop::Options {
+        services: arguments.services.clone(),
+        dry_run: arguments.dry_run,
+    };
     let again = command(places, "restart", &arguments.services);
     headline(ui, &context, "restart", arguments);
     let outcome = block_interruptible(&again, async {
@@ -18,7 +21,9 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
         if !stopped.faults.is_empty() {
             return Err(Failure::Faults(stopped.faults));
         }
-        start::start(&context, &start_options).await.map_err(Failure::from)
+        start::start(&context, &start_options)
+            .await
+            .map_err(Failure::from)
     })?;
     if arguments.dry_run {
         ui.say("nothing was done (--dry-run)");

@@ -15,7 +15,9 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let again = command(places, "start", &arguments.services);
     headline(ui, &context, "start", arguments);
     let outcome = block_interruptible(&again, async {
-        start::start(&context, &options).await.map_err(Failure::from)
+        start::start(&context, &options)
+            .await
+            .map_err(Failure::from)
     })?;
     if options.dry_run {
         ui.say("nothing was done (--dry-run)");
@@ -47,7 +49,10 @@ pub fn headline(ui: &Ui, context: &Context, name: &str, arguments: &Start) {
         0 => human::count(context.stack.services.len(), "service"),
         _ => arguments.services.join(" "),
     };
-    ui.say(&format!("ooy {name} · {count} · project {}", context.settings.project()));
+    ui.say(&format!(
+        "ooy {name} · {count} · project {}",
+        context.settings.project()
+    ));
 }
 
 /// Tells what came of it; the exit code.
@@ -58,7 +63,9 @@ pub fn conclude(ui: &Ui, outcome: &start::Outcome) -> u8 {
     if ready == total {
         if outcome.unchanged() {
             if !ui.json {
-                ui.say(&format!("✓ {ready} of {total} ready, nothing to do · {took}"));
+                ui.say(&format!(
+                    "✓ {ready} of {total} ready, nothing to do · {took}"
+                ));
             }
         } else if !ui.json {
             let (path, length) = &outcome.longest_path;
@@ -91,7 +98,10 @@ pub fn conclude(ui: &Ui, outcome: &start::Outcome) -> u8 {
     for (fault, behind) in faults {
         ui.fault(&fault);
         if !behind.is_empty() {
-            ui.tell(&format!("  not started because of it: {}", behind.join(", ")));
+            ui.tell(&format!(
+                "  not started because of it: {}",
+                behind.join(", ")
+            ));
         }
     }
     ui.tell(&format!("  {ready} of {total} ready"));

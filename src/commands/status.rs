@@ -17,7 +17,11 @@ const EVERY: Duration = Duration::from_secs(2);
 pub fn run(ui: &Ui, places: &Places, arguments: &Arguments) -> Outcome {
     let context = context(ui, places, "status")?;
     block(async {
-        let look = || async { status::status(&context, &arguments.services).await.map_err(Failure::from) };
+        let look = || async {
+            status::status(&context, &arguments.services)
+                .await
+                .map_err(Failure::from)
+        };
         let mut previous: Option<Status> = None;
         loop {
             let now = look().await?;
@@ -45,17 +49,34 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Arguments) -> Outcome {
 
 fn show(ui: &Ui, status: &Status, previous: Option<&Status>, start: &str) -> Result<(), Failure> {
     let sides = [
-        Side::Left, Side::Left, Side::Left, Side::Left, Side::Left, Side::Right, Side::Right, Side::Right,
-        Side::Right, Side::Left,
+        Side::Left,
+        Side::Left,
+        Side::Left,
+        Side::Left,
+        Side::Left,
+        Side::Right,
+        Side::Right,
+        Side::Right,
+        Side::Right,
+        Side::Left,
     ];
     let mut rows = vec![
-        ["SERVICE", "STATE", "READY", "IMAGE", "UP", "RESTARTS", "CPU", "MEM", "LOG", ""]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "SERVICE", "STATE", "READY", "IMAGE", "UP", "RESTARTS", "CPU", "MEM", "LOG", "",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
-    rows.extend(status.services.iter().map(|service| row(service, status, previous)));
+    rows.extend(
+        status
+            .services
+            .iter()
+            .map(|service| row(service, status, previous)),
+    );
     for (index, line) in table::lines(&sides, &rows).iter().enumerate() {
-        let service = index.checked_sub(1).and_then(|index| status.services.get(index));
+        let service = index
+            .checked_sub(1)
+            .and_then(|index| status.services.get(index));
         let line = match service {
             None => ui.paint_out(Paint::Dim, line),
             Some(service) => mark(ui, line, service),
@@ -103,7 +124,11 @@ fn row(service: &ServiceStatus, status: &Status, previous: Option<&Status>) -> V
         },
         sign(service).0.to_owned(),
         short_image(&service.image),
-        if running { lived.map_or_else(nothing, human::age) } else { nothing() },
+        if running {
+            lived.map_or_else(nothing, human::age)
+        } else {
+            nothing()
+        },
         service.restarts.to_string(),
         cpu(service, status, previous, lived).unwrap_or_else(nothing),
         service.memory_bytes.map_or_else(nothing, disk::human),
@@ -125,13 +150,18 @@ fn cpu(
         let same = previous.services.iter().find(|before| {
             before.service == service.service && before.started_at == service.started_at
         })?;
-        Some((same.cpu_ns?, Duration::try_from(status.at.duration_since(previous.at)).ok()?))
+        Some((
+            same.cpu_ns?,
+            Duration::try_from(status.at.duration_since(previous.at)).ok()?,
+        ))
     });
     let (used, time) = match before {
         Some((before, time)) => (used.saturating_sub(before), time),
         None => (used, lived?),
     };
-    let nanoseconds = u64::try_from(time.as_nanos()).ok().filter(|time| *time > 0)?;
+    let nanoseconds = u64::try_from(time.as_nanos())
+        .ok()
+        .filter(|time| *time > 0)?;
     Some(format!("{}%", used * 100 / nanoseconds))
 }
 

@@ -9,9 +9,16 @@ use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Stop) -> Outcome {
     let context = context(ui, places, "stop")?;
-    let options = Options { services: arguments.services.clone(), dry_run: arguments.dry_run };
+    let options = Options {
+        services: arguments.services.clone(),
+        dry_run: arguments.dry_run,
+    };
     let again = command(places, "stop", &arguments.services);
-    let like_start = Start { services: arguments.services.clone(), dry_run: arguments.dry_run, timeout: None };
+    let like_start = Start {
+        services: arguments.services.clone(),
+        dry_run: arguments.dry_run,
+        timeout: None,
+    };
     super::start::headline(ui, &context, "stop", &like_start);
     let outcome = block_interruptible(&again, async {
         stop::stop(&context, &options).await.map_err(Failure::from)

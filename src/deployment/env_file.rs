@@ -73,7 +73,11 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Entry>, Vec<LineFault>> {
             }),
         }
     }
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(entries)
+    } else {
+        Err(faults)
+    }
 }
 
 /// The name a line sets, nothing for an empty line or a comment, or what is wrong with it.
@@ -86,9 +90,10 @@ fn check_line(raw: &str) -> std::result::Result<Option<&str>, String> {
     let Some((key, value)) = line.split_once('=') else {
         return Err("is not of the form NAME=value".to_owned());
     };
-    let name_ok = key.chars().enumerate().all(|(i, c)| {
-        c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit())
-    });
+    let name_ok = key
+        .chars()
+        .enumerate()
+        .all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()));
     if key.is_empty() || !name_ok {
         return Err(if key.trim_end() != key {
             format!("{}: no space may stand before the =", key.trim_end())
@@ -119,15 +124,16 @@ fn check_value(value: &str) -> std::result::Result<(), String> {
         _ => {
             let end = value.find([' ', '\t']).unwrap_or(value.len());
             if let Some(bad) = value[..end].chars().find(|c| is_special(*c)) {
-                return Err(format!("contains {bad}; write the value in 'single quotes'"));
+                return Err(format!(
+                    "contains {bad}; write the value in 'single quotes'"
+                ));
             }
             &value[end..]
         }
     };
     let rest_trimmed = rest.trim();
-    if rest_trimmed.is_empty() {
-        Ok(())
-    } else if rest_trimmed.starts_with('#') && rest.starts_with([' ', '\t']) {
+    let comment = rest_trimmed.starts_with('#') && rest.starts_with([' ', '\t']);
+    if rest_trimmed.is_empty() || comment {
         Ok(())
     } else {
         Err("contains a space or goes on after its quotes; write the whole value in 'single quotes'".to_owned())
@@ -306,7 +312,10 @@ mod tests {
         assert_eq!(one("A='pa$word' # why").unwrap(), "pa$word");
         assert_eq!(one("A=\"pa\\$w\\\"\\\\x\\n\"").unwrap(), "pa$w\"\\x\n");
         assert_eq!(one("A=b   # comment").unwrap(), "b");
-        assert_eq!(one("A=postgres://u:p%40x@h:5432/d?a=b").unwrap(), "postgres://u:p%40x@h:5432/d?a=b");
+        assert_eq!(
+            one("A=postgres://u:p%40x@h:5432/d?a=b").unwrap(),
+            "postgres://u:p%40x@h:5432/d?a=b"
+        );
         assert_eq!(one("\u{feff}A=b").unwrap(), "b");
     }
 

@@ -32,7 +32,11 @@ impl Graph {
 
     /// What a service needs directly.
     pub fn needs(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.needs.get(name).into_iter().flatten().map(String::as_str)
+        self.needs
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// What needs a service directly.
@@ -45,24 +49,11 @@ impl Graph {
 
     /// These services and everything they need, directly or not.
     pub fn with_needs<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-        self.reach(names, |name| self.needs(name).collect())
-    }
-
-    /// These services and everything that needs them, directly or not.
-    pub fn with_dependants<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-        self.reach(names, |name| self.dependants(name).collect())
-    }
-
-    fn reach<'a>(
-        &'a self,
-        names: impl IntoIterator<Item = &'a str>,
-        next: impl Fn(&'a str) -> Vec<&'a str>,
-    ) -> BTreeSet<String> {
         let mut open: Vec<&str> = names.into_iter().collect();
         let mut reached = BTreeSet::new();
         while let Some(name) = open.pop() {
             if reached.insert(name.to_owned()) {
-                open.extend(next(name));
+                open.extend(self.needs(name));
             }
         }
         reached
@@ -76,7 +67,9 @@ impl Graph {
         while order.len() < self.needs.len() {
             let level: Vec<&str> = self
                 .names()
-                .filter(|name| !done.contains(name) && self.needs(name).all(|need| done.contains(need)))
+                .filter(|name| {
+                    !done.contains(name) && self.needs(name).all(|need| done.contains(need))
+                })
                 .collect();
             if level.is_empty() {
                 return Err(self.ring(&done));
@@ -93,7 +86,10 @@ impl Graph {
         let mut current = self.names().find(|name| !done.contains(name));
         while let Some(name) = current {
             if let Some(start) = path.iter().position(|seen| *seen == name) {
-                let mut ring: Vec<String> = path[start..].iter().map(|name| (*name).to_owned()).collect();
+                let mut ring: Vec<String> = path[start..]
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect();
                 ring.push(name.to_owned());
                 return Cycle(ring);
             }
@@ -118,7 +114,9 @@ impl Graph {
             path.push(name.clone());
             best.insert(name, (path, length + own));
         }
-        best.into_values().max_by_key(|(_, length)| *length).unwrap_or_default()
+        best.into_values()
+            .max_by_key(|(_, length)| *length)
+            .unwrap_or_default()
     }
 }
 
@@ -129,21 +127,34 @@ mod tests {
 
     fn graph(pairs: &[(&str, &[&str])]) -> Graph {
         Graph::new(pairs.iter().map(|(name, needs)| {
-            ((*name).to_owned(), needs.iter().map(|need| (*need).to_owned()).collect())
+            (
+                (*name).to_owned(),
+                needs.iter().map(|need| (*need).to_owned()).collect(),
+            )
         }))
     }
 
     #[test]
     fn a_ring_is_named() {
         let ring = graph(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]);
-        assert_eq!(ring.order(), Err(Cycle(vec!["b".into(), "c".into(), "b".into()])));
+        assert_eq!(
+            ring.order(),
+            Err(Cycle(vec!["b".into(), "c".into(), "b".into()]))
+        );
     }
 
     #[test]
-    fn needs_and_dependants_reach_through() {
-        let g = graph(&[("es", &[]), ("mailroom", &["es"]), ("celery", &["mailroom"]), ("nginx", &["mailroom"])]);
-        assert_eq!(g.with_needs(["celery"]).into_iter().collect::<Vec<_>>(), ["celery", "es", "mailroom"]);
-        assert_eq!(g.with_dependants(["es"]).len(), 4);
+    fn needs_reach_through() {
+        let g = graph(&[
+            ("es", &[]),
+            ("mailroom", &["es"]),
+            ("celery", &["mailroom"]),
+            ("nginx", &["mailroom"]),
+        ]);
+        assert_eq!(
+            g.with_needs(["celery"]).into_iter().collect::<Vec<_>>(),
+            ["celery", "es", "mailroom"]
+        );
     }
 
     #[test]
@@ -153,7 +164,10 @@ mod tests {
             .into_iter()
             .map(|(name, t)| (name.to_owned(), t))
             .collect();
-        assert_eq!(g.longest_path(&took), (vec!["a".into(), "b".into(), "d".into()], 8));
+        assert_eq!(
+            g.longest_path(&took),
+            (vec!["a".into(), "b".into(), "d".into()], 8)
+        );
     }
 
     proptest! {

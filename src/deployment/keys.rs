@@ -53,39 +53,85 @@ pub struct Key {
 pub const PLACEHOLDER: &str = "CHANGE_ME";
 
 const fn key(name: &'static str, default: &'static str, kind: Kind) -> Key {
-    Key { name, default: Some(default), kind, secret: false }
+    Key {
+        name,
+        default: Some(default),
+        kind,
+        secret: false,
+    }
 }
 
 const fn required(name: &'static str, kind: Kind) -> Key {
-    Key { name, default: None, kind, secret: false }
+    Key {
+        name,
+        default: None,
+        kind,
+        secret: false,
+    }
 }
 
 const fn secret(name: &'static str) -> Key {
-    Key { name, default: Some(""), kind: Kind::Text, secret: true }
+    Key {
+        name,
+        default: Some(""),
+        kind: Kind::Text,
+        secret: true,
+    }
 }
 
 /// A secret that `ooy init` makes.
 const fn token(name: &'static str) -> Key {
-    Key { name, default: None, kind: Kind::Token, secret: true }
+    Key {
+        name,
+        default: None,
+        kind: Kind::Token,
+        secret: true,
+    }
 }
 
 /// All settings. Defaults are the values of the users' wiki where those are public, and the
 /// images those of its compose file (stack.md section 0), nginx pinned instead of `latest`.
 pub const KEYS: &[Key] = &[
-    Key { secret: true, ..required("RAPIDPRO_DATABASE_URL", Kind::Database) },
-    Key { secret: true, ..required("CASEPRO_DATABASE_URL", Kind::Database) },
-    Key { secret: true, ..required("CONTENTREPO_DATABASE_URL", Kind::Database) },
-    Key { secret: true, ..required("RAPIDPRO_REDIS_URL", Kind::Redis) },
-    Key { secret: true, ..required("CASEPRO_REDIS_URL", Kind::Redis) },
-    Key { secret: true, ..required("CONTENTREPO_REDIS_URL", Kind::Redis) },
+    Key {
+        secret: true,
+        ..required("RAPIDPRO_DATABASE_URL", Kind::Database)
+    },
+    Key {
+        secret: true,
+        ..required("CASEPRO_DATABASE_URL", Kind::Database)
+    },
+    Key {
+        secret: true,
+        ..required("CONTENTREPO_DATABASE_URL", Kind::Database)
+    },
+    Key {
+        secret: true,
+        ..required("RAPIDPRO_REDIS_URL", Kind::Redis)
+    },
+    Key {
+        secret: true,
+        ..required("CASEPRO_REDIS_URL", Kind::Redis)
+    },
+    Key {
+        secret: true,
+        ..required("CONTENTREPO_REDIS_URL", Kind::Redis)
+    },
     required("EMAIL_HOST", Kind::Domain),
     token("RAPIDPRO_SECRET_KEY"),
     token("CASEPRO_SECRET_KEY"),
     token("CONTENTREPO_SECRET_KEY"),
     token("MAILROOM_AUTH_TOKEN"),
-    key("RAPIDPRO_DOMAIN", "one2one.rapidpro.lvcthealth.org", Kind::Domain),
+    key(
+        "RAPIDPRO_DOMAIN",
+        "one2one.rapidpro.lvcthealth.org",
+        Kind::Domain,
+    ),
     key("CASEPRO_DOMAIN", "casepro.lvcthealth.org", Kind::Domain),
-    key("CONTENTREPO_DOMAIN", "one2one.content.lvcthealth.org", Kind::Domain),
+    key(
+        "CONTENTREPO_DOMAIN",
+        "one2one.content.lvcthealth.org",
+        Kind::Domain,
+    ),
     key("PROJECT_NAME", "ooy", Kind::Project),
     key("HTTP_PORT", "80", Kind::Port),
     key("HTTPS_PORT", "443", Kind::Port),
@@ -93,7 +139,11 @@ pub const KEYS: &[Key] = &[
     key("EMAIL_HOST_USER", "", Kind::Text),
     secret("EMAIL_HOST_PASSWORD"),
     key("EMAIL_USE_TLS", "on", Kind::Switch),
-    key("DEFAULT_FROM_EMAIL", "youthhotline@lvcthealth.org", Kind::Text),
+    key(
+        "DEFAULT_FROM_EMAIL",
+        "youthhotline@lvcthealth.org",
+        Kind::Text,
+    ),
     key("S3_BUCKET", "", Kind::Text),
     key("S3_REGION", "us-east-2", Kind::Text),
     key("S3_MEDIA_PREFIX", "attachments", Kind::Text),
@@ -112,11 +162,23 @@ pub const KEYS: &[Key] = &[
     key("UPLOAD_MAX_SIZE", "32m", Kind::Size),
     key("UWSGI_WORKERS", "8", Kind::Number(1, 64)),
     key("NON_ISO6391_LANGUAGES", "swh", Kind::Text),
-    key("LOG_LEVEL", "info", Kind::OneOf(&["debug", "info", "warn", "error"])),
+    key(
+        "LOG_LEVEL",
+        "info",
+        Kind::OneOf(&["debug", "info", "warn", "error"]),
+    ),
     key("CASEPRO_RAPIDPRO_URL", "http://rapidpro:8000/", Kind::Web),
     key("CASEPRO_SYNC_INTERVAL", "20", Kind::Number(5, 3600)),
-    key("CASEPRO_RESPONSE_REQUIRED_TIME", "60", Kind::Number(1, 100_000)),
-    key("CASEPRO_CONTACT_DISPLAY", "name", Kind::OneOf(&["name", "uuid", "urns"])),
+    key(
+        "CASEPRO_RESPONSE_REQUIRED_TIME",
+        "60",
+        Kind::Number(1, 100_000),
+    ),
+    key(
+        "CASEPRO_CONTACT_DISPLAY",
+        "name",
+        Kind::OneOf(&["name", "uuid", "urns"]),
+    ),
     key("CASEPRO_CELERY_CONCURRENCY", "2", Kind::Number(1, 32)),
     key("CASEPRO_TASK_TIME_LIMIT", "600", Kind::Number(30, 7200)),
     key("CONTENTREPO_PAGE_SIZE", "20", Kind::Number(1, 1000)),
@@ -127,13 +189,37 @@ pub const KEYS: &[Key] = &[
     key("HEALTH_INTERVAL", "15s", Kind::Interval),
     key("CELERY_HEALTH_INTERVAL", "60s", Kind::Interval),
     key("TIME_ZONE", "Africa/Nairobi", Kind::Text),
-    key("RAPIDPRO_IMAGE", "praekeltfoundation/rapidpro:v6.4.8", Kind::Image),
-    key("COURIER_IMAGE", "praekeltfoundation/courier:6.4.0", Kind::Image),
-    key("MAILROOM_IMAGE", "praekeltfoundation/mailroom:6.4.3", Kind::Image),
-    key("INDEXER_IMAGE", "praekeltfoundation/rp-indexer:6.4.0", Kind::Image),
+    key(
+        "RAPIDPRO_IMAGE",
+        "praekeltfoundation/rapidpro:v6.4.8",
+        Kind::Image,
+    ),
+    key(
+        "COURIER_IMAGE",
+        "praekeltfoundation/courier:6.4.0",
+        Kind::Image,
+    ),
+    key(
+        "MAILROOM_IMAGE",
+        "praekeltfoundation/mailroom:6.4.3",
+        Kind::Image,
+    ),
+    key(
+        "INDEXER_IMAGE",
+        "praekeltfoundation/rp-indexer:6.4.0",
+        Kind::Image,
+    ),
     key("ELASTICSEARCH_IMAGE", "elasticsearch:7.10.1", Kind::Image),
-    key("CASEPRO_IMAGE", "praekeltfoundation/casepro-docker:v1.3.13", Kind::Image),
-    key("CONTENTREPO_IMAGE", "praekeltfoundation/contentrepo:v0.0.41", Kind::Image),
+    key(
+        "CASEPRO_IMAGE",
+        "praekeltfoundation/casepro-docker:v1.3.13",
+        Kind::Image,
+    ),
+    key(
+        "CONTENTREPO_IMAGE",
+        "praekeltfoundation/contentrepo:v0.0.41",
+        Kind::Image,
+    ),
     key(
         "BIGQUERY_SYNC_IMAGE",
         "ghcr.io/praekeltfoundation/ooy-bigquery-sync:sha-e8b016e",
@@ -169,7 +255,9 @@ impl Kind {
             ),
             Kind::Port => Kind::Number(1, 65535).check(value),
             Kind::Number(low, high) => no(
-                !value.parse::<u64>().is_ok_and(|n| (low..=high).contains(&n)),
+                !value
+                    .parse::<u64>()
+                    .is_ok_and(|n| (low..=high).contains(&n)),
                 &format!("is not a whole number from {low} to {high}"),
             ),
             Kind::Image => check_image(value),
@@ -186,7 +274,9 @@ impl Kind {
                     && !value
                         .strip_prefix("https://")
                         .or_else(|| value.strip_prefix("http://"))
-                        .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)),
+                        .is_some_and(|rest| {
+                            !rest.is_empty() && !rest.contains(char::is_whitespace)
+                        }),
                 "is not an http:// or https:// address",
             ),
             Kind::Token => no(
@@ -195,7 +285,10 @@ impl Kind {
                     || !value.starts_with(|c: char| c.is_ascii_alphabetic()),
                 "has to be at least 20 letters and digits, the first a letter",
             ),
-            Kind::Size => no(parse_size(value).is_none(), "is not a size such as 10m or 2g"),
+            Kind::Size => no(
+                parse_size(value).is_none(),
+                "is not a size such as 10m or 2g",
+            ),
             Kind::Interval => no(
                 !value
                     .strip_suffix(['s', 'm'])
@@ -213,9 +306,9 @@ impl Kind {
             ),
             Kind::Project => no(
                 !value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                    || !value
-                        .chars()
-                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'),
+                    || !value.chars().all(|c| {
+                        c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
+                    }),
                 "may hold only lower-case letters, digits, - and _, the first a letter or digit",
             ),
         }
@@ -234,7 +327,9 @@ fn check_image(value: &str) -> Option<String> {
     let name = value.rsplit('/').next().unwrap_or(value);
     match name.split_once(':') {
         None | Some((_, "")) => Some("names no tag; write name:tag".to_owned()),
-        Some((_, "latest")) => Some("is :latest, which is another image every day; name a version".to_owned()),
+        Some((_, "latest")) => {
+            Some("is :latest, which is another image every day; name a version".to_owned())
+        }
         Some(_) => None,
     }
 }
@@ -251,7 +346,11 @@ mod tests {
         let uncommented: String = template
             .lines()
             .map(|line| match line.strip_prefix('#') {
-                Some(rest) if rest.starts_with(|c: char| c.is_ascii_uppercase()) && rest.contains('=') => rest,
+                Some(rest)
+                    if rest.starts_with(|c: char| c.is_ascii_uppercase()) && rest.contains('=') =>
+                {
+                    rest
+                }
                 _ => line,
             })
             .fold(String::new(), |text, line| text + line + "\n");
@@ -262,7 +361,11 @@ mod tests {
             if let Some(default) = key.default {
                 assert_eq!(entry.value, default, "{}", entry.key);
             } else {
-                assert!(template.contains(&format!("\n{}=", entry.key)), "{} is required", entry.key);
+                assert!(
+                    template.contains(&format!("\n{}=", entry.key)),
+                    "{} is required",
+                    entry.key
+                );
             }
         }
         let mut known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();

@@ -1,10 +1,12 @@
 //! What is deployed: settings, services and their graph, the embedded files and how they are
 //! rendered. Knows neither Docker's API nor the screen.
 
+mod compose_file;
 pub mod embedded;
 pub mod env_file;
 pub mod graph;
 pub mod keys;
+mod known;
 pub mod mask;
 pub mod places;
 pub mod render;

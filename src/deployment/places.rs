@@ -55,8 +55,8 @@ impl Places {
         }
     }
 
-    /// The rendered compose file.
-    pub fn compose_file(&self) -> PathBuf {
-        self.rendered.join("compose.yaml")
+    /// The folder of the operator's own files: relative paths in his additions start there.
+    pub fn own_folder(&self) -> PathBuf {
+        self.env_file.parent().unwrap_or(Path::new("/")).to_owned()
     }
 }

@@ -11,8 +11,14 @@ use crate::host::files;
 
 /// What nginx's and the dialplan's placeholders may name. No secret is among them.
 const NAMES: &[&str] = &[
-    "RAPIDPRO_DOMAIN", "CASEPRO_DOMAIN", "CONTENTREPO_DOMAIN", "HTTP_PORT", "HTTPS_PORT", "REQUEST_TIMEOUT",
-    "UPLOAD_MAX_SIZE", "TIME_ZONE",
+    "RAPIDPRO_DOMAIN",
+    "CASEPRO_DOMAIN",
+    "CONTENTREPO_DOMAIN",
+    "HTTP_PORT",
+    "HTTPS_PORT",
+    "REQUEST_TIMEOUT",
+    "UPLOAD_MAX_SIZE",
+    "TIME_ZONE",
 ];
 
 /// The rendered files of one deployment.
@@ -35,14 +41,20 @@ pub fn nginx(settings: &Settings) -> Vec<(String, String)> {
         .into_iter()
         .filter_map(|path| {
             let text = embedded::text(&path)?;
-            Some((path.trim_start_matches("nginx/").to_owned(), fill(&text, settings)))
+            Some((
+                path.trim_start_matches("nginx/").to_owned(),
+                fill(&text, settings),
+            ))
         })
         .collect()
 }
 
 /// The dialplan for Asterisk.
 pub fn dialplan(settings: &Settings) -> String {
-    fill(&embedded::text("dialplan/ooy.conf").unwrap_or_default(), settings)
+    fill(
+        &embedded::text("dialplan/ooy.conf").unwrap_or_default(),
+        settings,
+    )
 }
 
 fn fill(text: &str, settings: &Settings) -> String {
@@ -64,10 +76,20 @@ impl Rendered {
         for host in ["rapidpro", "casepro", "contentrepo"] {
             // The certificate, not the key: they change together, and nothing of a key is
             // written anywhere, not even a digest.
-            hasher.update(std::fs::read(settings.places.ssl.join(format!("{host}.crt"))).unwrap_or_default());
+            hasher.update(
+                std::fs::read(settings.places.ssl.join(format!("{host}.crt"))).unwrap_or_default(),
+            );
         }
-        let nginx_digest = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self { files, nginx_digest }
+        let nginx_digest = hasher
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            files,
+            nginx_digest,
+        }
     }
 
     /// Writes the files into a folder: the deployment's own, or a temporary one for a check.
@@ -81,7 +103,9 @@ impl Rendered {
             for entry in std::fs::read_dir(folder.join("nginx"))? {
                 let entry = entry?;
                 let path = format!("nginx/{}", entry.file_name().to_string_lossy());
-                if entry.file_type()?.is_file() && !self.files.iter().any(|(known, _)| *known == path) {
+                if entry.file_type()?.is_file()
+                    && !self.files.iter().any(|(known, _)| *known == path)
+                {
                     std::fs::remove_file(entry.path())?;
                 }
             }

@@ -97,11 +97,17 @@ impl Settings {
                 let hint = nearest(&entry.key, KEYS.iter().map(|key| key.name))
                     .map(|name| format!("; did you mean {name}?"))
                     .unwrap_or_default();
-                faults.push((entry.line, format!("{} is no setting of ooy{hint}", entry.key)));
+                faults.push((
+                    entry.line,
+                    format!("{} is no setting of ooy{hint}", entry.key),
+                ));
                 continue;
             };
             if entry.value.contains(PLACEHOLDER) {
-                faults.push((entry.line, format!("{} still holds {PLACEHOLDER}", key.name)));
+                faults.push((
+                    entry.line,
+                    format!("{} still holds {PLACEHOLDER}", key.name),
+                ));
             } else if let Some(message) = key.kind.check(&entry.value) {
                 faults.push((entry.line, format!("{} {message}", key.name)));
             } else if entry.value.is_empty() && key.default.is_none() {
@@ -119,7 +125,10 @@ impl Settings {
                 faults_text.push(format!("{} is missing", key.name));
             }
         }
-        let settings = Self { values, places: places.clone() };
+        let settings = Self {
+            values,
+            places: places.clone(),
+        };
         if faults_text.is_empty() {
             faults_text.extend(settings.contradictions());
         }
@@ -132,7 +141,9 @@ impl Settings {
         let redis = self.redis_databases();
         for (index, a) in redis.iter().enumerate() {
             for b in &redis[index + 1..] {
-                if (a.url.host(), a.url.port(), a.url.db()) == (b.url.host(), b.url.port(), b.url.db()) {
+                if (a.url.host(), a.url.port(), a.url.db())
+                    == (b.url.host(), b.url.port(), b.url.db())
+                {
                     // Casepro and RapidPro would take tasks from each other's `celery` list.
                     faults.push(format!(
                         "{} and {} name the same Redis database; each needs a number of its own",
@@ -178,14 +189,21 @@ impl Settings {
             ));
         }
         // django-getenv evaluates every value as a Python literal (stack.md section 2.1).
-        for name in ["EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        for name in [
+            "EMAIL_HOST_USER",
+            "EMAIL_HOST_PASSWORD",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+        ] {
             if self.get(name).parse::<f64>().is_ok() {
                 warnings.push(format!(
                     "{name} looks like a number, and RapidPro will take it for one; use a value with a letter"
                 ));
             }
         }
-        if self.get("BIGQUERY_KEY_FILE").is_empty() || self.get("BIGQUERY_RAPIDPRO_TOKEN").is_empty() {
+        if self.get("BIGQUERY_KEY_FILE").is_empty()
+            || self.get("BIGQUERY_RAPIDPRO_TOKEN").is_empty()
+        {
             warnings.push(
                 "BIGQUERY_KEY_FILE and BIGQUERY_RAPIDPRO_TOKEN are not set: bigquery-sync runs, but copies nothing".to_owned(),
             );
@@ -215,14 +233,23 @@ impl Settings {
     /// The three PostgreSQL databases.
     pub fn databases(&self) -> Vec<Database> {
         [
-            ("rapidpro", "RAPIDPRO_DATABASE_URL", &["postgis", "hstore"][..]),
+            (
+                "rapidpro",
+                "RAPIDPRO_DATABASE_URL",
+                &["postgis", "hstore"][..],
+            ),
             ("casepro", "CASEPRO_DATABASE_URL", &["hstore"][..]),
             ("contentrepo", "CONTENTREPO_DATABASE_URL", &[][..]),
         ]
         .into_iter()
         .filter_map(|(owner, setting, extensions)| {
             let url = DatabaseUrl::parse(self.get(setting)).ok()?;
-            Some(Database { owner, setting, url, extensions })
+            Some(Database {
+                owner,
+                setting,
+                url,
+                extensions,
+            })
         })
         .collect()
     }
@@ -237,7 +264,11 @@ impl Settings {
         .into_iter()
         .filter_map(|(owner, setting)| {
             let url = RedisUrl::parse(self.get(setting)).ok()?;
-            Some(RedisDatabase { owner, setting, url })
+            Some(RedisDatabase {
+                owner,
+                setting,
+                url,
+            })
         })
         .collect()
     }
@@ -276,7 +307,10 @@ impl Settings {
             add("OOY_CASEPRO_REDIS_DB", url.db().to_string());
         }
         let bucket = self.get("S3_BUCKET");
-        add("OOY_S3_MEDIA", if bucket.is_empty() { "False" } else { "True" }.to_owned());
+        add(
+            "OOY_S3_MEDIA",
+            if bucket.is_empty() { "False" } else { "True" }.to_owned(),
+        );
         let storage = match (self.get("STORAGE_URL"), bucket) {
             ("", "") => format!("https://{}/media", self.get("RAPIDPRO_DOMAIN")),
             ("", bucket) => format!("https://{bucket}.s3.amazonaws.com"),
@@ -289,7 +323,10 @@ impl Settings {
             path => path,
         };
         add("OOY_BIGQUERY_KEY_FILE", key_file.to_owned());
-        add("OOY_RENDERED_DIR", self.places.rendered.display().to_string());
+        add(
+            "OOY_RENDERED_DIR",
+            self.places.rendered.display().to_string(),
+        );
         add("OOY_SSL_DIR", self.places.ssl.display().to_string());
         add("OOY_NGINX_DIGEST", nginx_digest.to_owned());
         environment
@@ -302,8 +339,12 @@ impl Settings {
             .map(|key| {
                 let value = self.get(key.name);
                 let shown = match key.kind {
-                    Kind::Database => DatabaseUrl::parse(value).map(|url| url.redacted()).unwrap_or_default(),
-                    Kind::Redis => RedisUrl::parse(value).map(|url| url.redacted()).unwrap_or_default(),
+                    Kind::Database => DatabaseUrl::parse(value)
+                        .map(|url| url.redacted())
+                        .unwrap_or_default(),
+                    Kind::Redis => RedisUrl::parse(value)
+                        .map(|url| url.redacted())
+                        .unwrap_or_default(),
                     _ if key.secret && !value.is_empty() => super::mask::MASK.to_owned(),
                     _ => mask.apply(value),
                 };
@@ -321,7 +362,9 @@ fn passwords(url: &str) -> Vec<String> {
     let Some((credentials, _)) = rest.rsplit_once('@') else {
         return Vec::new();
     };
-    let written = credentials.split_once(':').map_or("", |(_, password)| password);
+    let written = credentials
+        .split_once(':')
+        .map_or("", |(_, password)| password);
     let decoded = match (DatabaseUrl::parse(url), RedisUrl::parse(url)) {
         (Ok(url), _) => url.password().map(str::to_owned),
         (_, Ok(url)) => url.password().map(str::to_owned),
@@ -362,7 +405,10 @@ MAILROOM_AUTH_TOKEN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
     #[test]
     fn all_faults_are_reported_in_one_run() {
         let text = COMPLETE
-            .replace("EMAIL_HOST=smtp.example.org\n", "EMAIL_HOTS=smtp.example.org\nHTTP_PORT=eighty\n")
+            .replace(
+                "EMAIL_HOST=smtp.example.org\n",
+                "EMAIL_HOTS=smtp.example.org\nHTTP_PORT=eighty\n",
+            )
             .replace("hunter3", "CHANGE_ME");
         let (_, faults) = read(&text);
         assert_eq!(
@@ -402,7 +448,10 @@ MAILROOM_AUTH_TOKEN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
             environment["OOY_RAPIDPRO_DATABASE_URL_GO"],
             "postgres://rapidpro:hunter2%40x@10.0.10.4/rapidpro?sslmode=disable"
         );
-        assert_eq!(environment["OOY_CASEPRO_REDIS_HOST"], ":redispw@10.0.10.4:6379");
+        assert_eq!(
+            environment["OOY_CASEPRO_REDIS_HOST"],
+            ":redispw@10.0.10.4:6379"
+        );
         assert_eq!(environment["OOY_CASEPRO_REDIS_DB"], "0");
     }
 }

@@ -17,6 +17,7 @@ pub struct Compose {
     /// Its version: `2.40.3`.
     pub version: String,
     project: String,
+    folder: PathBuf,
     files: Vec<PathBuf>,
     environment: Vec<(String, String)>,
 }
@@ -41,6 +42,7 @@ impl Compose {
                                 program: program.iter().map(|part| (*part).to_owned()).collect(),
                                 version,
                                 project: String::new(),
+                                folder: PathBuf::new(),
                                 files: Vec::new(),
                                 environment: Vec::new(),
                             });
@@ -54,7 +56,11 @@ impl Compose {
         }
         let too_old = evidence.iter().any(|line| line.contains("needed is"));
         let mut fault = Fault::problem(
-            if too_old { "compose: too old" } else { "compose: not found on this host" },
+            if too_old {
+                "compose: too old"
+            } else {
+                "compose: not found on this host"
+            },
             if too_old {
                 "the compose of this host cannot read the deployment's file"
             } else {
@@ -67,9 +73,16 @@ impl Compose {
         Err(Box::new(fault))
     }
 
-    /// The same compose for one deployment.
-    pub fn with(mut self, project: &str, files: Vec<PathBuf>, environment: Vec<(String, String)>) -> Self {
+    /// The same compose for one deployment; relative paths in its files start at `folder`.
+    pub fn with(
+        mut self,
+        project: &str,
+        folder: PathBuf,
+        files: Vec<PathBuf>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         self.project = project.to_owned();
+        self.folder = folder;
         self.files = files;
         self.environment = environment;
         self
@@ -79,7 +92,13 @@ impl Compose {
         let mut all: Vec<&str> = self.program[1..].iter().map(String::as_str).collect();
         // No .env file of the working directory is to be read: its values would win over ours.
         all.extend(["--project-name", &self.project, "--env-file", "/dev/null"]);
-        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        let folder = self.folder.display().to_string();
+        all.extend(["--project-directory", &folder]);
+        let files: Vec<String> = self
+            .files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
         for file in &files {
             all.extend(["--file", file]);
         }
@@ -88,8 +107,12 @@ impl Compose {
     }
 
     /// Compose's digest of each service's configuration, as it stands in the containers' labels.
-    pub async fn config_hashes(&self) -> std::io::Result<std::result::Result<BTreeMap<String, String>, String>> {
-        let output = self.run(&["config", "--hash", "*"], Duration::from_secs(60)).await?;
+    pub async fn config_hashes(
+        &self,
+    ) -> std::io::Result<std::result::Result<BTreeMap<String, String>, String>> {
+        let output = self
+            .run(&["config", "--hash", "*"], Duration::from_secs(60))
+            .await?;
         if !output.success {
             return Ok(Err(output.error_text()));
         }
@@ -105,19 +128,31 @@ impl Compose {
     /// refuses. Holds secrets.
     pub async fn config(&self) -> std::io::Result<std::result::Result<String, String>> {
         let output = self.run(&["config"], Duration::from_secs(60)).await?;
-        Ok(if output.success { Ok(output.stdout) } else { Err(output.error_text()) })
+        Ok(if output.success {
+            Ok(output.stdout)
+        } else {
+            Err(output.error_text())
+        })
     }
 
     /// Makes what is missing and makes anew what is stopped and differs from its configuration,
     /// for these services only (all: none named). Nothing is started.
-    pub async fn create(&self, services: &[String], deadline: Duration) -> std::io::Result<std::result::Result<(), String>> {
+    pub async fn create(
+        &self,
+        services: &[String],
+        deadline: Duration,
+    ) -> std::io::Result<std::result::Result<(), String>> {
         let mut arguments = vec!["up", "--no-start", "--no-build"];
         if !services.is_empty() {
             arguments.push("--no-deps");
             arguments.extend(services.iter().map(String::as_str));
         }
         let output = self.run(&arguments, deadline).await?;
-        Ok(if output.success { Ok(()) } else { Err(output.error_text()) })
+        Ok(if output.success {
+            Ok(())
+        } else {
+            Err(output.error_text())
+        })
     }
 }
 

@@ -83,8 +83,6 @@ pub struct Container {
     pub restarts: i64,
     /// Start of the present or last process.
     pub started_at: Option<Timestamp>,
-    /// End of the last process.
-    pub finished_at: Option<Timestamp>,
     /// Process id on the host, while it runs.
     pub pid: Option<u32>,
     /// Addresses in its networks.
@@ -107,30 +105,39 @@ impl Container {
 impl Engine {
     /// All containers of a project, one-offs included. Those that vanish meanwhile are left out.
     pub async fn containers(&self, project: &str) -> Result<Vec<Container>, Error> {
-        self.labelled(vec![format!("{PROJECT_LABEL}={project}")]).await
+        self.labelled(vec![format!("{PROJECT_LABEL}={project}")])
+            .await
     }
 
     /// The containers of one service.
-    pub async fn service_containers(&self, project: &str, service: &str) -> Result<Vec<Container>, Error> {
-        self.labelled(vec![format!("{PROJECT_LABEL}={project}"), format!("{SERVICE_LABEL}={service}")]).await
+    pub async fn service_containers(
+        &self,
+        project: &str,
+        service: &str,
+    ) -> Result<Vec<Container>, Error> {
+        self.labelled(vec![
+            format!("{PROJECT_LABEL}={project}"),
+            format!("{SERVICE_LABEL}={service}"),
+        ])
+        .await
     }
 
     async fn labelled(&self, labels: Vec<String>) -> Result<Vec<Container>, Error> {
         let filters = HashMap::from([("label", labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
         let listed = self.docker.list_containers(Some(options)).await?;
-        let inspected = try_join_all(
-            listed
-                .into_iter()
-                .filter_map(|summary| summary.id)
-                .map(|id| async move {
-                    match self.container(&id).await {
-                        Ok(container) => Ok(Some(container)),
-                        Err(Error::NotFound(_)) => Ok(None),
-                        Err(error) => Err(error),
-                    }
-                }),
-        )
+        let inspected = try_join_all(listed.into_iter().filter_map(|summary| summary.id).map(
+            |id| async move {
+                match self.container(&id).await {
+                    Ok(container) => Ok(Some(container)),
+                    Err(Error::NotFound(_)) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            },
+        ))
         .await?;
         let mut containers: Vec<Container> = inspected.into_iter().flatten().collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -154,7 +161,9 @@ impl Engine {
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         match self.docker.stop_container(id, Some(options)).await {
             // 304: it has ended already.
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 304, ..
+            }) => Ok(()),
             other => Ok(other?),
         }
     }
@@ -167,8 +176,16 @@ impl Engine {
 
     /// Removes it, running or not; its named volumes stay.
     pub async fn remove(&self, id: &str) -> Result<(), Error> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.docker.remove_container(id, Some(options)).await.map_err(Error::from) {
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        match self
+            .docker
+            .remove_container(id, Some(options))
+            .await
+            .map_err(Error::from)
+        {
             Err(Error::NotFound(_)) => Ok(()),
             // Somebody else is removing it at this moment.
             Err(Error::Refused { status: 409, .. }) => Ok(()),
@@ -185,7 +202,10 @@ impl Engine {
             _ => RestartPolicyNameEnum::NO,
         };
         let body = ContainerUpdateBody {
-            restart_policy: Some(RestartPolicy { name: Some(name), maximum_retry_count: None }),
+            restart_policy: Some(RestartPolicy {
+                name: Some(name),
+                maximum_retry_count: None,
+            }),
             ..Default::default()
         };
         self.docker.update_container(id, body).await?;
@@ -207,7 +227,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
         .unwrap_or_else(|| "no".to_owned());
     Container {
         id: answer.id.unwrap_or_default(),
-        name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        name: answer
+            .name
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned(),
         service: label(SERVICE_LABEL),
         oneoff: label(ONEOFF_LABEL).eq_ignore_ascii_case("true"),
         image: config.image.unwrap_or_default(),
@@ -217,7 +241,9 @@ fn read(answer: ContainerInspectResponse) -> Container {
             Some(ContainerStateStatusEnum::RUNNING) => State::Running,
             Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
             Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
-            Some(ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING) => State::Dead,
+            Some(ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING) => {
+                State::Dead
+            }
             Some(ContainerStateStatusEnum::CREATED) => State::Created,
             _ => State::Exited,
         },
@@ -232,8 +258,10 @@ fn read(answer: ContainerInspectResponse) -> Container {
         error: state.error.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         started_at: time(state.started_at.as_deref()),
-        finished_at: time(state.finished_at.as_deref()),
-        pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+        pid: state
+            .pid
+            .and_then(|pid| u32::try_from(pid).ok())
+            .filter(|pid| *pid > 0),
         addresses: answer
             .network_settings
             .and_then(|settings| settings.networks)
@@ -241,7 +269,10 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .flatten()
             .filter_map(|(_, endpoint)| endpoint.ip_address?.parse().ok())
             .collect(),
-        log_path: answer.log_path.filter(|path| !path.is_empty()).map(PathBuf::from),
+        log_path: answer
+            .log_path
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         restart,
         labels,
     }
@@ -249,5 +280,8 @@ fn read(answer: ContainerInspectResponse) -> Container {
 
 /// The Engine writes "0001-01-01T00:00:00Z" for "never".
 fn time(text: Option<&str>) -> Option<Timestamp> {
-    text?.parse().ok().filter(|time: &Timestamp| time.as_second() > 0)
+    text?
+        .parse()
+        .ok()
+        .filter(|time: &Timestamp| time.as_second() > 0)
 }

@@ -30,13 +30,24 @@ impl Engine {
     ) -> impl Stream<Item = Result<Event, Error>> + use<> {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            ("label".to_owned(), vec![format!("{PROJECT_LABEL}={project}")]),
+            (
+                "label".to_owned(),
+                vec![format!("{PROJECT_LABEL}={project}")],
+            ),
             // Not the exec_* events: each health check would wake everything.
             (
                 "event".to_owned(),
-                ["start", "die", "stop", "destroy", "create", "health_status", "oom"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                [
+                    "start",
+                    "die",
+                    "stop",
+                    "destroy",
+                    "create",
+                    "health_status",
+                    "oom",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
             ),
         ]);
         let options = EventsOptionsBuilder::default()
@@ -51,7 +62,9 @@ impl Engine {
                 service: attributes.get(SERVICE_LABEL).cloned().unwrap_or_default(),
                 container: actor.id.unwrap_or_default(),
                 action: message.action.unwrap_or_default(),
-                exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+                exit_code: attributes
+                    .get("exitCode")
+                    .and_then(|code| code.parse().ok()),
             })
         })
     }

@@ -17,7 +17,12 @@ pub struct PullProgress {
 impl Engine {
     /// Id of the image a reference names now, or `None` when it is not on this host.
     pub async fn image_id(&self, reference: &str) -> Result<Option<String>, Error> {
-        match self.docker.inspect_image(reference).await.map_err(Error::from) {
+        match self
+            .docker
+            .inspect_image(reference)
+            .await
+            .map_err(Error::from)
+        {
             Ok(image) => Ok(image.id),
             Err(Error::NotFound(_)) => Ok(None),
             // 400: the reference itself is malformed; pulling will say so better.
@@ -33,13 +38,19 @@ impl Engine {
         mut progress: impl FnMut(PullProgress),
     ) -> Result<(), Error> {
         // Without a tag the Engine would pull all of them; a digest counts as one.
-        let options = CreateImageOptionsBuilder::default().from_image(reference).build();
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(reference)
+            .build();
         let mut layers: Vec<(String, u64, u64)> = Vec::new();
         let mut stream = Box::pin(self.docker.create_image(Some(options), None, None));
         while let Some(item) = stream.next().await {
             let info = item?;
-            let (Some(id), Some(detail)) = (info.id, info.progress_detail) else { continue };
-            let (Some(current), Some(total)) = (detail.current, detail.total) else { continue };
+            let (Some(id), Some(detail)) = (info.id, info.progress_detail) else {
+                continue;
+            };
+            let (Some(current), Some(total)) = (detail.current, detail.total) else {
+                continue;
+            };
             let (current, total) = (current.max(0) as u64, total.max(0) as u64);
             // Extracting counts from nothing again; the download is what takes the time.
             if info.status.as_deref() == Some("Downloading") {

@@ -50,7 +50,11 @@ impl Engine {
             .stdout(!wanted.without_stdout)
             .stderr(!wanted.without_stderr)
             .timestamps(true)
-            .tail(&wanted.tail.map_or_else(|| "all".to_owned(), |n| n.to_string()));
+            .tail(
+                &wanted
+                    .tail
+                    .map_or_else(|| "all".to_owned(), |n| n.to_string()),
+            );
         if let Some(since) = wanted.since {
             options = options.since(seconds(since));
         }
@@ -60,17 +64,22 @@ impl Engine {
         }
         let (since, until) = (wanted.since, wanted.until);
         let mut partial: [String; 2] = Default::default();
-        let stream = self.docker.clone().logs(id, Some(options.build())).flat_map(move |item| {
-            let lines = match item {
-                Ok(output) => split(output, &mut partial).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(Error::from(error))],
-            };
-            futures_util::stream::iter(lines)
-        });
+        let stream = self
+            .docker
+            .clone()
+            .logs(id, Some(options.build()))
+            .flat_map(move |item| {
+                let lines = match item {
+                    Ok(output) => split(output, &mut partial).into_iter().map(Ok).collect(),
+                    Err(error) => vec![Err(Error::from(error))],
+                };
+                futures_util::stream::iter(lines)
+            });
         Box::pin(stream.filter(move |item| {
             let keep = match item {
                 Ok(line) => {
-                    since.is_none_or(|since| line.at >= since) && until.is_none_or(|until| line.at <= until)
+                    since.is_none_or(|since| line.at >= since)
+                        && until.is_none_or(|until| line.at <= until)
                 }
                 Err(_) => true,
             };
@@ -80,9 +89,18 @@ impl Engine {
 
     /// The last lines of a container from `since` on, for evidence; an unreadable log gives none.
     pub async fn last_lines(&self, id: &str, count: u64, since: Option<Timestamp>) -> Vec<Line> {
-        let wanted = Wanted { tail: Some(count), since, ..Default::default() };
-        let read = self.log_lines(id, &wanted).filter_map(|line| std::future::ready(line.ok())).collect();
-        tokio::time::timeout(std::time::Duration::from_secs(5), read).await.unwrap_or_default()
+        let wanted = Wanted {
+            tail: Some(count),
+            since,
+            ..Default::default()
+        };
+        let read = self
+            .log_lines(id, &wanted)
+            .filter_map(|line| std::future::ready(line.ok()))
+            .collect();
+        tokio::time::timeout(std::time::Duration::from_secs(5), read)
+            .await
+            .unwrap_or_default()
     }
 }
 
@@ -112,7 +130,11 @@ fn split(output: LogOutput, partial: &mut [String; 2]) -> Vec<Line> {
             let whole = std::mem::take(held);
             let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
             if let Ok(at) = stamp.parse() {
-                lines.push(Line { at, stderr, text: rest.to_owned() });
+                lines.push(Line {
+                    at,
+                    stderr,
+                    text: rest.to_owned(),
+                });
             }
         }
     }
@@ -124,13 +146,18 @@ mod tests {
     use super::*;
 
     fn out(text: &str) -> LogOutput {
-        LogOutput::StdOut { message: text.to_owned().into() }
+        LogOutput::StdOut {
+            message: text.to_owned().into(),
+        }
     }
 
     #[test]
     fn a_line_in_two_frames_becomes_one_line() {
         let mut partial = Default::default();
-        assert_eq!(split(out("2026-11-22T10:00:00.5Z first half, "), &mut partial), []);
+        assert_eq!(
+            split(out("2026-11-22T10:00:00.5Z first half, "), &mut partial),
+            []
+        );
         let lines = split(out("2026-11-22T10:00:00.6Z second half\n"), &mut partial);
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].text, "first half, second half");
@@ -140,7 +167,13 @@ mod tests {
     #[test]
     fn an_empty_line_stays_a_line() {
         let mut partial = Default::default();
-        let lines = split(out("2026-11-22T10:00:00Z \n2026-11-22T10:00:01Z x\n"), &mut partial);
-        assert_eq!(lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["", "x"]);
+        let lines = split(
+            out("2026-11-22T10:00:00Z \n2026-11-22T10:00:01Z x\n"),
+            &mut partial,
+        );
+        assert_eq!(
+            lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(),
+            ["", "x"]
+        );
     }
 }

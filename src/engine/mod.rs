@@ -53,12 +53,16 @@ pub enum Error {
 impl Error {
     /// Whether the daemon itself went away (and may come back), not just this request.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Error::Missing { .. } | Error::Stopped { .. } | Error::Broken(_))
+        matches!(
+            self,
+            Error::Missing { .. } | Error::Stopped { .. } | Error::Broken(_)
+        )
     }
 
     /// The four parts for the operator; `again` is the command to repeat afterwards.
     pub fn fault(&self, again: &str) -> Fault {
-        let why = "all twelve services run in Docker; nothing can be started, stopped or seen without it";
+        let why =
+            "all twelve services run in Docker; nothing can be started, stopped or seen without it";
         match self {
             Error::Missing { socket } => Fault::problem(
                 "Docker: not found on this host",
@@ -93,17 +97,20 @@ impl Error {
             .evidence(format!("the Engine speaks {found}"))
             .why(why)
             .next("sudo apt-get install --only-upgrade docker.io"),
-            Error::NotFound(message) => Fault::problem("Docker: not there any more", message.clone())
-                .evidence("the Engine's answer: 404")
-                .why("somebody else changed the deployment at the same time")
-                .next(again),
-            Error::Refused { status, message } => {
-                Fault::problem("Docker: refused by the Engine", "the Engine did not do what it was asked")
-                    .evidence(format!("its answer ({status}): {message}"))
-                    .why("the step cannot be finished before this is solved")
-                    .next("sudo journalctl -u docker -n 50")
+            Error::NotFound(message) => {
+                Fault::problem("Docker: not there any more", message.clone())
+                    .evidence("the Engine's answer: 404")
+                    .why("somebody else changed the deployment at the same time")
                     .next(again)
             }
+            Error::Refused { status, message } => Fault::problem(
+                "Docker: refused by the Engine",
+                "the Engine did not do what it was asked",
+            )
+            .evidence(format!("its answer ({status}): {message}"))
+            .why("the step cannot be finished before this is solved")
+            .next("sudo journalctl -u docker -n 50")
+            .next(again),
             Error::Broken(cause) => Fault::problem(
                 "Docker: the connection to the daemon broke",
                 "the daemon stopped or restarted in the middle of the work",
@@ -127,11 +134,21 @@ impl From<bollard::errors::Error> for Error {
     fn from(error: bollard::errors::Error) -> Self {
         use bollard::errors::Error as B;
         match error {
-            B::DockerResponseServerError { status_code: 404, message } => Error::NotFound(message),
-            B::DockerResponseServerError { status_code, message } => {
-                Error::Refused { status: status_code, message }
-            }
-            B::DockerStreamError { error } => Error::Refused { status: 500, message: error },
+            B::DockerResponseServerError {
+                status_code: 404,
+                message,
+            } => Error::NotFound(message),
+            B::DockerResponseServerError {
+                status_code,
+                message,
+            } => Error::Refused {
+                status: status_code,
+                message,
+            },
+            B::DockerStreamError { error } => Error::Refused {
+                status: 500,
+                message: error,
+            },
             other => {
                 // The chain's last link is the one that says something ("connection refused").
                 let mut cause: &dyn std::error::Error = &other;
@@ -150,8 +167,6 @@ pub struct Engine {
     docker: Docker,
     /// The Engine's version: `20.10.24`.
     pub version: String,
-    /// The socket it was reached on.
-    pub socket: String,
 }
 
 impl Engine {
@@ -165,11 +180,17 @@ impl Engine {
         // Asked first with a plain connect: the client's own errors do not tell these apart.
         if let Err(error) = std::os::unix::net::UnixStream::connect(&socket) {
             return Err(match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    Error::Permission { socket, user: crate::host::process::user_name() }
+                io::ErrorKind::PermissionDenied => Error::Permission {
+                    socket,
+                    user: crate::host::process::user_name(),
+                },
+                io::ErrorKind::NotFound if !Path::new(&socket).exists() => {
+                    Error::Missing { socket }
                 }
-                io::ErrorKind::NotFound if !Path::new(&socket).exists() => Error::Missing { socket },
-                _ => Error::Stopped { socket, cause: error.to_string() },
+                _ => Error::Stopped {
+                    socket,
+                    cause: error.to_string(),
+                },
             });
         }
         // The client's limit covers the time until an answer begins, and `stop` answers only
@@ -182,8 +203,14 @@ impl Engine {
                 cause: "no answer for 10 s".to_owned(),
             })??;
         let found = answer.api_version.unwrap_or_default();
-        let oldest = answer.min_api_version.as_deref().and_then(parse_api).unwrap_or(OLDEST_API);
-        let newest = parse_api(&found).ok_or_else(|| Error::Version { found: found.clone() })?;
+        let oldest = answer
+            .min_api_version
+            .as_deref()
+            .and_then(parse_api)
+            .unwrap_or(OLDEST_API);
+        let newest = parse_api(&found).ok_or_else(|| Error::Version {
+            found: found.clone(),
+        })?;
         let api = newest.min(NEWEST_API);
         if newest < OLDEST_API || oldest > NEWEST_API {
             return Err(Error::Version { found });
@@ -193,7 +220,6 @@ impl Engine {
             // would answer in its own newest dialect. To be removed with bollard 0.22.
             docker: docker.with_request_modifier(move |request| with_version(request, api)),
             version: answer.version.unwrap_or_default(),
-            socket,
         })
     }
 
@@ -211,7 +237,10 @@ fn parse_api(text: &str) -> Option<(u32, u32)> {
 
 fn with_version(mut request: BollardRequest, api: (u32, u32)) -> BollardRequest {
     let mut parts = request.uri().clone().into_parts();
-    let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
+    let path = parts
+        .path_and_query
+        .as_ref()
+        .map_or("/", |path| path.as_str());
     parts.path_and_query = format!("/v{}.{}{path}", api.0, api.1).parse().ok();
     if let Ok(uri) = http::Uri::from_parts(parts) {
         *request.uri_mut() = uri;
@@ -250,7 +279,12 @@ mod tests {
                         n => request.extend_from_slice(&buffer[..n]),
                     }
                 }
-                let Some(line) = String::from_utf8(request).unwrap().lines().next().map(str::to_owned) else {
+                let Some(line) = String::from_utf8(request)
+                    .unwrap()
+                    .lines()
+                    .next()
+                    .map(str::to_owned)
+                else {
                     continue;
                 };
                 let body = r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
@@ -264,15 +298,23 @@ mod tests {
             }
             lines
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let plain = std::os::unix::net::UnixStream::connect(&socket).unwrap();
             drop(plain);
-            let docker = Docker::connect_with_unix(socket.to_str().unwrap(), 5, API_DEFAULT_VERSION).unwrap();
+            let docker =
+                Docker::connect_with_unix(socket.to_str().unwrap(), 5, API_DEFAULT_VERSION)
+                    .unwrap();
             docker.version().await.unwrap();
             let docker = docker.with_request_modifier(|request| with_version(request, (1, 41)));
             docker.ping().await.unwrap();
         });
-        assert_eq!(server.join().unwrap(), ["GET /version HTTP/1.1", "GET /v1.41/_ping HTTP/1.1"]);
+        assert_eq!(
+            server.join().unwrap(),
+            ["GET /version HTTP/1.1", "GET /v1.41/_ping HTTP/1.1"]
+        );
     }
 }

@@ -46,7 +46,10 @@ impl Engine {
             image: Some(spec.image.clone()),
             env: Some(spec.env.clone()),
             user: spec.user.clone(),
-            host_config: Some(HostConfig { binds: Some(spec.binds.clone()), ..Default::default() }),
+            host_config: Some(HostConfig {
+                binds: Some(spec.binds.clone()),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         self.create_and_start(spec, body).await
@@ -101,7 +104,9 @@ impl Engine {
                 host.network_mode = Some("none".to_owned());
             }
         }
-        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        let options = CreateContainerOptionsBuilder::default()
+            .name(&spec.name)
+            .build();
         let id = self.docker.create_container(Some(options), body).await?.id;
         if let Err(error) = self.start(&id).await {
             self.remove(&id).await?;
@@ -112,14 +117,18 @@ impl Engine {
 
     /// Waits until a container has ended; its exit code.
     pub async fn wait(&self, id: &str) -> Result<i64, Error> {
-        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let options = WaitContainerOptionsBuilder::default()
+            .condition("not-running")
+            .build();
         let mut stream = Box::pin(self.docker.wait_container(id, Some(options)));
         match stream.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
             // bollard makes an error of every exit code but 0.
             Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(error.into()),
-            None => Err(Error::Broken("the daemon ended the wait without an answer".to_owned())),
+            None => Err(Error::Broken(
+                "the daemon ended the wait without an answer".to_owned(),
+            )),
         }
     }
 
@@ -128,7 +137,12 @@ impl Engine {
     /// whether it was made now.
     pub async fn ensure_network(&self, project: &str) -> Result<bool, Error> {
         let name = network_name(project);
-        match self.docker.inspect_network(&name, None).await.map_err(Error::from) {
+        match self
+            .docker
+            .inspect_network(&name, None)
+            .await
+            .map_err(Error::from)
+        {
             Ok(_) => return Ok(false),
             Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -138,7 +152,10 @@ impl Engine {
             driver: Some("bridge".to_owned()),
             labels: Some(HashMap::from([
                 (PROJECT_LABEL.to_owned(), project.to_owned()),
-                ("com.docker.compose.network".to_owned(), "default".to_owned()),
+                (
+                    "com.docker.compose.network".to_owned(),
+                    "default".to_owned(),
+                ),
             ])),
             ..Default::default()
         };
@@ -154,8 +171,16 @@ impl Engine {
 
     /// The subnet of the project's network (`172.18.0.0/16`), for pg_hba rules.
     pub async fn network_subnet(&self, project: &str) -> Option<String> {
-        let network = self.docker.inspect_network(&network_name(project), None).await.ok()?;
-        network.ipam?.config?.into_iter().find_map(|config| config.subnet)
+        let network = self
+            .docker
+            .inspect_network(&network_name(project), None)
+            .await
+            .ok()?;
+        network
+            .ipam?
+            .config?
+            .into_iter()
+            .find_map(|config| config.subnet)
     }
 }
 

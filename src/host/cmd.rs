@@ -25,7 +25,11 @@ pub struct Output {
 impl Output {
     /// What it complained of: standard error, or standard output where that is empty.
     pub fn error_text(&self) -> String {
-        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let text = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
         text.trim().to_owned()
     }
 
@@ -45,7 +49,14 @@ impl Output {
 /// What a program inherits from us. Everything else could change what it does: COMPOSE_FILE,
 /// DOCKER_CONTEXT, LC_MESSAGES, …
 const INHERITED: &[&str] = &[
-    "PATH", "HOME", "USER", "TMPDIR", "DOCKER_HOST", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK",
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "XDG_RUNTIME_DIR",
+    "SSH_AUTH_SOCK",
 ];
 
 /// Runs a program to its end. Values of `environment` reach it through its environment only,
@@ -68,10 +79,15 @@ pub async fn run(
         prepared = prepared.env(name, value);
     }
     let mut command = std::process::Command::from(prepared);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // Killed with us: an orphan would go on changing the deployment while the next run begins.
     process::end_with_parent(&mut command);
-    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    let mut child = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let work = async {

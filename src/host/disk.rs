@@ -202,8 +202,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
         return None;
     }
     let bytes = number.parse::<f64>().ok()? * factor;
-    // 2^63: Docker holds sizes as signed.
-    (bytes >= 1.0 && bytes < 9.223_372_036_854_775_8e18).then_some(bytes as u64)
+    // Docker holds sizes as signed numbers.
+    (1.0..2f64.powi(63))
+        .contains(&bytes)
+        .then_some(bytes as u64)
 }
 
 #[cfg(test)]

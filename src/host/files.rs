@@ -39,7 +39,11 @@ pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> io::Result<bo
 
 /// Makes a new file and fails if there is one already.
 pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     if written.is_err() {
         let _ = std::fs::remove_file(path);
@@ -59,7 +63,10 @@ mod tests {
         assert!(write_if_changed(&path, b"1", 0o600).unwrap());
         assert!(!write_if_changed(&path, b"1", 0o600).unwrap());
         assert!(write_if_changed(&path, b"2", 0o600).unwrap());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -68,7 +75,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         write_new(&path, b"1", 0o600).unwrap();
-        assert_eq!(write_new(&path, b"2", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            write_new(&path, b"2", 0o600).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"1");
     }
 }

@@ -19,7 +19,12 @@ pub struct Answer {
 const LIMIT: u64 = 64 * 1024;
 
 /// GETs a path with this Host header. The error is a short text for people.
-pub async fn get(address: SocketAddr, host: &str, path: &str, deadline: Duration) -> Result<Answer, String> {
+pub async fn get(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    deadline: Duration,
+) -> Result<Answer, String> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!(
@@ -79,6 +84,9 @@ mod tests {
 
     #[test]
     fn something_else_than_http_is_told() {
-        assert_eq!(ask(serve(b"+PONG\r\n")).unwrap_err(), "the answer is no HTTP");
+        assert_eq!(
+            ask(serve(b"+PONG\r\n")).unwrap_err(),
+            "the answer is no HTTP"
+        );
     }
 }

@@ -21,6 +21,7 @@ use super::url::DatabaseUrl;
 
 mod fault;
 mod guard;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -144,22 +145,28 @@ pub async fn probe(
         server: None,
     };
     let until = began + deadline;
-    // On timeout the report keeps what was found until then.
-    let _ =
-        tokio::time::timeout_at(until, examine(url, wanted_extensions, until, &mut report)).await;
+    match reach::connect(url.host(), url.port(), until).await {
+        Ok(stream) => {
+            // On timeout the report keeps what was found until then.
+            let examined = examine(stream, url, wanted_extensions, until, &mut report);
+            let _ = tokio::time::timeout_at(until, examined).await;
+        }
+        Err(error) => {
+            report.outcome = PostgresOutcome::Unreached(error.kind);
+            report.attempts = error.attempts;
+        }
+    }
     report.took_ms = millis(began.elapsed());
     report
 }
 
-async fn examine(url: &DatabaseUrl, wanted: &[&str], until: Instant, report: &mut PostgresReport) {
-    let mut stream = match reach::connect(url.host(), url.port(), until).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            report.outcome = PostgresOutcome::Unreached(error.kind);
-            report.attempts = error.attempts;
-            return;
-        }
-    };
+async fn examine(
+    mut stream: TcpStream,
+    url: &DatabaseUrl,
+    wanted: &[&str],
+    until: Instant,
+    report: &mut PostgresReport,
+) {
     if url.requires_tls() {
         report.tls_not_checked = true;
         report.tls_offered = ask_for_tls(&mut stream).await;
@@ -178,11 +185,10 @@ async fn examine(url: &DatabaseUrl, wanted: &[&str], until: Instant, report: &mu
         Err(error) => {
             report.outcome = classify(&error);
             report.sqlstate = error.code().map(|code| code.code().to_owned());
-            let text = match error.as_db_error() {
-                Some(answer) => answer.message().to_owned(),
-                None => error
-                    .source()
-                    .map_or_else(|| error.to_string(), |why| format!("{error}: {why}")),
+            let text = match (error.as_db_error(), error.source()) {
+                (Some(answer), _) => answer.message().to_owned(),
+                (None, Some(why)) => why.to_string(),
+                (None, None) => error.to_string(),
             };
             report.message = Some(mask(&text, url.password(), &[url.user(), url.database()]));
         }

@@ -9,9 +9,16 @@ use std::process::Command;
 /// crashes when their glibc differs (rust-lang/rust#100711). Files and DNS need none.
 pub fn prepare() {
     unsafe extern "C" {
-        fn __nss_configure_lookup(db: *const libc::c_char, string: *const libc::c_char) -> libc::c_int;
+        fn __nss_configure_lookup(
+            db: *const libc::c_char,
+            string: *const libc::c_char,
+        ) -> libc::c_int;
     }
-    for (database, sources) in [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")] {
+    for (database, sources) in [
+        (c"hosts", c"files dns"),
+        (c"passwd", c"files"),
+        (c"group", c"files"),
+    ] {
         // SAFETY: both texts are NUL-terminated and live for the whole program; no other thread
         // exists yet that could be looking a name up.
         unsafe {
@@ -31,11 +38,6 @@ pub fn end_with_parent(command: &mut Command) {
             Ok(())
         });
     }
-}
-
-/// Whether a process of that id exists.
-pub fn is_alive(pid: u32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Name of the user we run as, or its number.

@@ -12,7 +12,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::hint::on_machine;
 use crate::fault::Fault;
+
+pub(super) mod hint;
 
 /// Why no TCP connection came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +170,7 @@ pub(super) fn explain(
             .fold(fault, |f, command| f.next(command.clone())),
         Unreached::TimedOut => fault
             .evidence("usual causes: a firewall that drops packets, or a wrong address")
-            .next(format!("sudo ufw status verbose   # on {host}"))
+            .next(on_machine(host, "sudo ufw status verbose"))
             .next(format!("nc -vz -w 3 {host} {port}")),
         Unreached::NoRoute => fault.next(format!("ip route get {host}")),
     }
@@ -201,18 +204,67 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
 }
 
-/// Takes the password out of a text that came from outside, unless `known` (the user, the name
-/// of the database) is the same word, which such a text may well hold.
+/// Takes the password out of a text that came from outside, where it stands as a word of its
+/// own: a short password inside other words would be given away by what is left of them. Not
+/// where it is one of the `known` words (the user, the database), which such texts do hold.
 pub(super) fn mask(text: &str, password: Option<&str>, known: &[&str]) -> String {
-    match password {
-        Some(secret) if !secret.is_empty() && !known.contains(&secret) => {
-            text.replace(secret, "***")
-        }
-        _ => text.to_owned(),
+    let Some(secret) = password.filter(|p| !p.is_empty() && !known.contains(p)) else {
+        return text.to_owned();
+    };
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(secret) {
+        let (before, after) = (&rest[..at], &rest[at + secret.len()..]);
+        let joined = before.ends_with(char::is_alphanumeric)
+            || (before.is_empty() && shown.ends_with(char::is_alphanumeric))
+            || after.starts_with(char::is_alphanumeric);
+        shown.push_str(before);
+        shown.push_str(if joined { secret } else { "***" });
+        rest = after;
     }
+    shown.push_str(rest);
+    shown
 }
 
 /// Whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_where_it_is_a_word() {
+        let masked = |text: &str| mask(text, Some("pw"), &["u"]);
+        assert_eq!(masked("got 'pw' and pw"), "got '***' and ***");
+        assert_eq!(masked("pwpw, spw, pws"), "pwpw, spw, pws");
+        assert_eq!(masked(""), "");
+        assert_eq!(mask("user u", Some("u"), &["u"]), "user u");
+        assert_eq!(mask("text", Some(""), &[]), "text");
+        assert_eq!(mask("é@é", Some("@"), &[]), "é@é");
+    }
+
+    #[tokio::test]
+    async fn resolving_keeps_the_deadline() {
+        let began = Instant::now();
+        let until = began + Duration::from_millis(400);
+        let error = connect("no-such-name.invalid", 1, until).await.unwrap_err();
+        assert_eq!(error.kind, Unreached::NotResolved);
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+
+    #[tokio::test]
+    async fn a_name_for_this_machine_is_tried_at_every_address() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let until = Instant::now() + Duration::from_secs(2);
+        // IPv6 comes first where there is some, and nothing listens there.
+        connect("localhost", port, until).await.unwrap();
+        drop(listener);
+        let error = connect("localhost", port, until).await.unwrap_err();
+        assert_eq!(error.kind, Unreached::Refused);
+        assert!(!error.attempts.is_empty());
+    }
 }

@@ -99,20 +99,19 @@ pub async fn probe(url: &RedisUrl, deadline: Duration) -> RedisReport {
         message: None,
         server: None,
     };
-    match tokio::time::timeout(deadline, examine(url, began + deadline)).await {
-        // The deadline ended it after the connection was accepted.
-        Err(_) => {}
-        Ok(Ok((server, trouble))) => {
+    match examine(url, began + deadline).await {
+        Ok((server, trouble)) => {
             report.server = Some(server);
             let (outcome, message) = trouble.unwrap_or((RedisOutcome::Usable, None));
             report.outcome = outcome;
             report.message = message;
         }
-        Ok(Err(RedisError::Unreached(NotConnected { kind, attempts }))) => {
+        Err(RedisError::Unreached(NotConnected { kind, attempts })) => {
             report.outcome = RedisOutcome::Unreached(kind);
             report.attempts = attempts;
         }
-        Ok(Err(error)) => {
+        Err(RedisError::Silent) => report.outcome = RedisOutcome::Silent,
+        Err(error) => {
             report.outcome = classify(&error);
             report.message = Some(error.to_string());
         }
@@ -126,6 +125,10 @@ type Examined = (RedisServer, Option<(RedisOutcome, Option<String>)>);
 
 async fn examine(url: &RedisUrl, until: Instant) -> Result<Examined, RedisError> {
     let mut connection = Connection::open(url, until).await?;
+    within(until, look_around(&mut connection, url.db())).await
+}
+
+async fn look_around(connection: &mut Connection, db: u32) -> Result<Examined, RedisError> {
     let info = parse_info(&connection.call(&["INFO"]).await?.text());
     let keys = match connection.call(&["DBSIZE"]).await? {
         Reply::Integer(keys) => keys.try_into().unwrap_or(0),
@@ -135,7 +138,7 @@ async fn examine(url: &RedisUrl, until: Instant) -> Result<Examined, RedisError>
     let number = |name: &str| info.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
     let server = RedisServer {
         version: text("redis_version"),
-        db: url.db(),
+        db,
         keys,
         used_memory: number("used_memory"),
         max_memory: number("maxmemory"),
@@ -160,22 +163,6 @@ async fn examine(url: &RedisUrl, until: Instant) -> Result<Examined, RedisError>
     Ok((server, None))
 }
 
-/// Whether Redis answers at all, logged in and with the right database chosen; how long that
-/// took. The error is the fault that [`RedisReport::fault`] makes, about "Redis".
-pub async fn ping(url: &RedisUrl, deadline: Duration) -> Result<Duration> {
-    let began = Instant::now();
-    let answered = within(deadline, async {
-        Connection::open(url, began + deadline)
-            .await?
-            .call(&["PING"])
-            .await
-    });
-    answered
-        .await
-        .map_err(|error| as_fault(error, url, deadline))?;
-    Ok(began.elapsed())
-}
-
 /// Deletes every key that matches `pattern` (as `KEYS` takes it) and names those that were
 /// deleted, sorted. Goes through the keys in steps (`SCAN`), so that Redis serves others
 /// meanwhile; keys made while it runs may be missed. A pattern that starts with a wildcard is
@@ -193,38 +180,10 @@ pub async fn delete_matching(
     }
     let mut deleted = BTreeSet::new();
     let until = Instant::now() + deadline;
-    let work = within(deadline, async {
+    let work = async {
         let mut connection = Connection::open(url, until).await?;
-        let mut cursor = b"0".to_vec();
-        loop {
-            let scan: [&[u8]; 6] = [
-                b"SCAN",
-                &cursor,
-                b"MATCH",
-                pattern.as_bytes(),
-                b"COUNT",
-                b"1000",
-            ];
-            let Reply::Array(parts) = connection.call(&scan).await? else {
-                return Err(RedisError::NotRedis);
-            };
-            let Ok([Reply::Bulk(next), Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else {
-                return Err(RedisError::NotRedis);
-            };
-            for key in keys {
-                let Reply::Bulk(key) = key else { continue };
-                let gone = connection.call(&[b"DEL", key.as_slice()]).await?;
-                // SCAN may name a key twice, and others delete too: only what we removed counts.
-                if gone == Reply::Integer(1) {
-                    deleted.insert(String::from_utf8_lossy(&key).into_owned());
-                }
-            }
-            cursor = next;
-            if cursor == b"0" {
-                return Ok(());
-            }
-        }
-    });
+        within(until, delete_all(&mut connection, pattern, &mut deleted)).await
+    };
     let result = work.await;
     result.map_err(|error| {
         let mut fault = as_fault(error, url, deadline);
@@ -236,11 +195,47 @@ pub async fn delete_matching(
     Ok(deleted.into_iter().collect())
 }
 
+async fn delete_all(
+    connection: &mut Connection,
+    pattern: &str,
+    deleted: &mut BTreeSet<String>,
+) -> Result<(), RedisError> {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let scan: [&[u8]; 6] = [
+            b"SCAN",
+            &cursor,
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            b"1000",
+        ];
+        let Reply::Array(parts) = connection.call(&scan).await? else {
+            return Err(RedisError::NotRedis);
+        };
+        let Ok([Reply::Bulk(next), Reply::Array(keys)]) = <[Reply; 2]>::try_from(parts) else {
+            return Err(RedisError::NotRedis);
+        };
+        for key in keys {
+            let Reply::Bulk(key) = key else { continue };
+            let gone = connection.call(&[b"DEL", key.as_slice()]).await?;
+            // SCAN may name a key twice, and others delete too: only what we removed counts.
+            if gone == Reply::Integer(1) {
+                deleted.insert(String::from_utf8_lossy(&key).into_owned());
+            }
+        }
+        cursor = next;
+        if cursor == b"0" {
+            return Ok(());
+        }
+    }
+}
+
 async fn within<T>(
-    deadline: Duration,
+    until: Instant,
     work: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
-    tokio::time::timeout(deadline, work)
+    tokio::time::timeout_at(until, work)
         .await
         .unwrap_or(Err(RedisError::Silent))
 }

@@ -18,7 +18,10 @@ pub fn sanitize(text: &str) -> String {
         .map(|c| match c {
             '\t' => ' ',
             c if c.is_control() => '\u{fffd}',
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
+            '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => '\u{fffd}',
             c => c,
         })
         .collect()
@@ -30,7 +33,10 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_direction_marks_are_taken_out() {
-        assert_eq!(sanitize("a\u{1b}[31mred\u{202e}b"), "a\u{fffd}[31mred\u{fffd}b");
+        assert_eq!(
+            sanitize("a\u{1b}[31mred\u{202e}b"),
+            "a\u{fffd}[31mred\u{fffd}b"
+        );
         assert_eq!(shorten("abcdef", 4), "abc…");
     }
 }

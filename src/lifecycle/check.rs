@@ -35,7 +35,9 @@ pub async fn check(places: &Places) -> Result<Report> {
     let mut report = Report::default();
     let (settings, wrong) = Settings::load_with_faults(places)?;
     match Settings::fault(places, wrong) {
-        None => report.checked.push(format!("settings: {} known, all valid", KEYS.len())),
+        None => report
+            .checked
+            .push(format!("settings: {} known, all valid", KEYS.len())),
         Some(fault) => report.faults.push(fault),
     }
     report.warnings.extend(settings.warnings());
@@ -46,12 +48,17 @@ pub async fn check(places: &Places) -> Result<Report> {
             return Ok(report);
         }
     };
-    report.checked.push(format!("depends_on: {} services, no ring", stack.services.len()));
+    report.checked.push(format!(
+        "depends_on: {} services, no ring",
+        stack.services.len()
+    ));
     report.graph = draw(&stack);
     let context = Context::assemble(settings, stack, crate::operation::Reporter::new("config"));
     let faults = certificate_faults(&context, false);
     if faults.is_empty() {
-        report.checked.push("certificates: match their keys and their hosts, and are valid now".to_owned());
+        report
+            .checked
+            .push("certificates: match their keys and their hosts, and are valid now".to_owned());
     } else {
         report.faults.extend(faults);
     }
@@ -76,12 +83,17 @@ async fn compose(context: &Context, folder: &Path, report: &mut Report) {
     let compose = match Compose::find().await {
         Ok(compose) => compose,
         Err(fault) => {
-            report.warnings.push(format!("docker compose config: not checked; {}", fault.title));
+            report.warnings.push(format!(
+                "docker compose config: not checked; {}",
+                fault.title
+            ));
             return;
         }
     };
     match composed(context, compose, folder).await {
-        Ok(_) => report.checked.push("docker compose config: accepted".to_owned()),
+        Ok(_) => report
+            .checked
+            .push("docker compose config: accepted".to_owned()),
         Err(fault) => report.faults.push(*fault),
     }
 }
@@ -89,6 +101,7 @@ async fn compose(context: &Context, folder: &Path, report: &mut Report) {
 async fn composed(context: &Context, compose: Compose, folder: &Path) -> Result<String> {
     let compose = compose.with(
         context.settings.project(),
+        context.settings.places.own_folder(),
         compose_files(context, folder),
         context.settings.environment(&context.rendered.nginx_digest),
     );
@@ -109,16 +122,24 @@ pub async fn compose_text(context: &Context) -> Result<String> {
 
 /// `nginx -t` in the image that will run, with the certificates that it will have.
 async fn nginx(context: &Context, folder: &Path, report: &mut Report) {
-    let image = context.stack.service("nginx").map(|service| service.image.clone()).unwrap_or_default();
+    let image = context
+        .stack
+        .service("nginx")
+        .map(|service| service.image.clone())
+        .unwrap_or_default();
     let engine = match Engine::connect().await {
         Ok(engine) => engine,
         Err(error) => {
-            report.warnings.push(format!("nginx -t: not checked; {}", error.fault("").title));
+            report
+                .warnings
+                .push(format!("nginx -t: not checked; {}", error.fault("").title));
             return;
         }
     };
     if !matches!(engine.image_id(&image).await, Ok(Some(_))) {
-        report.warnings.push(format!("nginx -t: not checked; image {image} is not on this host yet"));
+        report.warnings.push(format!(
+            "nginx -t: not checked; image {image} is not on this host yet"
+        ));
         return;
     }
     if !context.settings.places.ssl.is_dir() {
@@ -131,7 +152,9 @@ async fn nginx(context: &Context, folder: &Path, report: &mut Report) {
         service: "ooy-check".to_owned(),
         task: "check".to_owned(),
         image,
-        command: ["nginx", "-t", "-q", "-c", "/etc/ooy/nginx/nginx.conf"].map(str::to_owned).to_vec(),
+        command: ["nginx", "-t", "-q", "-c", "/etc/ooy/nginx/nginx.conf"]
+            .map(str::to_owned)
+            .to_vec(),
         binds: vec![
             format!("{}/nginx:/etc/ooy/nginx:ro", folder.display()),
             format!("{}:/etc/ooy/ssl:ro", context.settings.places.ssl.display()),
@@ -148,14 +171,25 @@ async fn nginx(context: &Context, folder: &Path, report: &mut Report) {
     match tokio::time::timeout(Duration::from_secs(60), run).await {
         Ok(Ok((0, _))) => report.checked.push("nginx -t: accepted".to_owned()),
         Ok(Ok((code, lines))) => {
-            let mut fault = Fault::usage("nginx: refuses its configuration", format!("nginx -t ended with exit code {code}"))
-                .why("nginx would not start, and no page would open")
-                .next(context.command("config nginx"));
-            fault.evidence = lines.iter().map(|line| context.mask.apply(&line.text)).collect();
+            let mut fault = Fault::usage(
+                "nginx: refuses its configuration",
+                format!("nginx -t ended with exit code {code}"),
+            )
+            .why("nginx would not start, and no page would open")
+            .next(context.command("config nginx"));
+            fault.evidence = lines
+                .iter()
+                .map(|line| context.mask.apply(&line.text))
+                .collect();
             report.faults.push(fault);
         }
-        Ok(Err(error)) => report.warnings.push(format!("nginx -t: not checked; {}", context.mask.apply(&error.to_string()))),
-        Err(_) => report.warnings.push("nginx -t: not checked; it did not end within 60 s".to_owned()),
+        Ok(Err(error)) => report.warnings.push(format!(
+            "nginx -t: not checked; {}",
+            context.mask.apply(&error.to_string())
+        )),
+        Err(_) => report
+            .warnings
+            .push("nginx -t: not checked; it did not end within 60 s".to_owned()),
     }
 }
 
@@ -170,7 +204,10 @@ fn draw(stack: &Stack) -> Vec<String> {
             if needs.is_empty() {
                 format!("  {name}")
             } else {
-                format!("  {name:<width$}  needs {}", needs.into_iter().collect::<Vec<_>>().join(", "))
+                format!(
+                    "  {name:<width$}  needs {}",
+                    needs.into_iter().collect::<Vec<_>>().join(", ")
+                )
             }
         })
         .collect()

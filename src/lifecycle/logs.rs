@@ -133,8 +133,13 @@ async fn past(
             .filter(|source| source.head.is_some())
             .min_by_key(|source| source.head.as_ref().map(|line| line.at));
         let Some(source) = next else { break };
-        let Some(line) = source.head.take() else { break };
-        let written = Written { service: source.service.clone(), line };
+        let Some(line) = source.head.take() else {
+            break;
+        };
+        let written = Written {
+            service: source.service.clone(),
+            line,
+        };
         source.advance(query).await;
         match query.last {
             None => show(&written).map_err(Stopped::Output)?,
@@ -182,12 +187,20 @@ impl Filter {
         if let Some(level) = query.level {
             let own = severity(text);
             let continues = own.is_none()
-                && (text.starts_with([' ', '\t']) || text.starts_with("Traceback") || text.is_empty());
+                && (text.starts_with([' ', '\t'])
+                    || text.starts_with("Traceback")
+                    || text.is_empty());
             let is = match own {
                 Some(own) => own,
                 None if continues => self.before.unwrap_or(Severity::Info),
                 // The last line of a Python traceback names the exception without a level.
-                None if self.before == Some(Severity::Error) && text.split(':').next().is_some_and(|word| word.ends_with("Error") || word.ends_with("Exception")) => Severity::Error,
+                None if self.before == Some(Severity::Error)
+                    && text.split(':').next().is_some_and(|word| {
+                        word.ends_with("Error") || word.ends_with("Exception")
+                    }) =>
+                {
+                    Severity::Error
+                }
                 None => Severity::Info,
             };
             self.before = Some(is);
@@ -214,23 +227,34 @@ pub fn severity(text: &str) -> Option<Severity> {
         .split(|c: char| !c.is_ascii_alphabetic())
         .find_map(|piece| match piece {
             // Only these spellings: "error" in the middle of a sentence is no level.
-            "DEBUG" | "INFO" | "NOTICE" | "WARN" | "WARNING" | "ERROR" | "CRITICAL" | "FATAL" | "PANIC" => word(piece),
+            "DEBUG" | "INFO" | "NOTICE" | "WARN" | "WARNING" | "ERROR" | "CRITICAL" | "FATAL"
+            | "PANIC" => word(piece),
             _ => None,
         })
         .or_else(|| {
             let (_, rest) = start.split_once('[')?;
             let inside = rest.split(']').next()?;
-            matches!(inside, "debug" | "info" | "notice" | "warn" | "error" | "crit" | "alert" | "emerg").then(|| word(inside))?
+            matches!(
+                inside,
+                "debug" | "info" | "notice" | "warn" | "error" | "crit" | "alert" | "emerg"
+            )
+            .then(|| word(inside))?
         })
 }
 
 fn word(text: &str) -> Option<Severity> {
-    let word: String = text.chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
+    let word: String = text
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .collect::<String>()
+        .to_lowercase();
     Some(match word.as_str() {
         "debug" | "trace" => Severity::Debug,
         "info" | "notice" => Severity::Info,
         "warn" | "warning" => Severity::Warning,
-        "error" | "err" | "crit" | "critical" | "fatal" | "panic" | "alert" | "emerg" => Severity::Error,
+        "error" | "err" | "crit" | "critical" | "fatal" | "panic" | "alert" | "emerg" => {
+            Severity::Error
+        }
         _ => return None,
     })
 }
@@ -246,11 +270,17 @@ async fn follow(
     let (sender, mut receiver) = mpsc::channel::<Written>(1024);
     // Something was started: whoever waits for its service looks again.
     let started = Notify::new();
-    let readers = join_all(
-        chosen
-            .iter()
-            .map(|service| follow_one(engine, project, service, query, from, &started, sender.clone())),
-    );
+    let readers = join_all(chosen.iter().map(|service| {
+        follow_one(
+            engine,
+            project,
+            service,
+            query,
+            from,
+            &started,
+            sender.clone(),
+        )
+    }));
     let events = async {
         loop {
             let mut events = Box::pin(engine.events(project, Timestamp::now().as_second()));
@@ -300,9 +330,9 @@ async fn follow_one(
     loop {
         let again = started.notified();
         let containers = engine.containers(project).await.unwrap_or_default();
-        let running = containers
-            .into_iter()
-            .find(|container| !container.oneoff && container.service == service && container.is_running());
+        let running = containers.into_iter().find(|container| {
+            !container.oneoff && container.service == service && container.is_running()
+        });
         if let Some(container) = running {
             let wanted = Wanted {
                 follow: true,
@@ -318,7 +348,14 @@ async fn follow_one(
                 if !filter.wants(query, &line.text) {
                     continue;
                 }
-                if sender.send(Written { service: service.to_owned(), line }).await.is_err() {
+                if sender
+                    .send(Written {
+                        service: service.to_owned(),
+                        line,
+                    })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -369,12 +406,30 @@ mod tests {
     #[test]
     fn severities_of_all_our_services_are_recognised() {
         for (line, expected) in [
-            (r#"time="2026-11-22T10:00:00Z" level=info msg="db ok""#, Some(Severity::Info)),
-            (r#"time="2026" level=error msg="unable to connect to elastic""#, Some(Severity::Error)),
-            ("[2026-11-22 10:00:00,123: WARNING/MainProcess] x", Some(Severity::Warning)),
-            ("2026/11/22 10:00:00 [error] 7#7: *1 connect() failed", Some(Severity::Error)),
-            (r#"{"type": "server", "level": "WARN", "message": "x"}"#, Some(Severity::Warning)),
-            ("ERROR:  extension \"postgis\" already exists", Some(Severity::Error)),
+            (
+                r#"time="2026-11-22T10:00:00Z" level=info msg="db ok""#,
+                Some(Severity::Info),
+            ),
+            (
+                r#"time="2026" level=error msg="unable to connect to elastic""#,
+                Some(Severity::Error),
+            ),
+            (
+                "[2026-11-22 10:00:00,123: WARNING/MainProcess] x",
+                Some(Severity::Warning),
+            ),
+            (
+                "2026/11/22 10:00:00 [error] 7#7: *1 connect() failed",
+                Some(Severity::Error),
+            ),
+            (
+                r#"{"type": "server", "level": "WARN", "message": "x"}"#,
+                Some(Severity::Warning),
+            ),
+            (
+                "ERROR:  extension \"postgis\" already exists",
+                Some(Severity::Error),
+            ),
             ("the word error in a sentence", None),
         ] {
             assert_eq!(severity(line), expected, "{line}");
@@ -383,7 +438,10 @@ mod tests {
 
     #[test]
     fn a_traceback_stays_with_its_error() {
-        let query = Query { level: Some(Severity::Error), ..Default::default() };
+        let query = Query {
+            level: Some(Severity::Error),
+            ..Default::default()
+        };
         let mut filter = Filter::default();
         assert!(!filter.wants(&query, "INFO fine"));
         assert!(filter.wants(&query, "ERROR failed"));

@@ -57,7 +57,11 @@ pub struct Observed {
 impl Observed {
     /// Looks at Docker and compares with the configuration. Writes only the rendered files, which
     /// compose reads; `folder` is where.
-    pub async fn new(context: &Context, chosen: &BTreeSet<String>, folder: &std::path::Path) -> Result<Self> {
+    pub async fn new(
+        context: &Context,
+        chosen: &BTreeSet<String>,
+        folder: &std::path::Path,
+    ) -> Result<Self> {
         let settings = &context.settings;
         context.rendered.write(folder)?;
         let references: BTreeSet<&str> = chosen
@@ -71,7 +75,10 @@ impl Observed {
             let images = try_join_all(references.iter().map(|reference| {
                 let engine = engine.clone();
                 async move {
-                    Ok::<_, engine::Error>(((*reference).to_owned(), engine.image_id(reference).await?))
+                    Ok::<_, engine::Error>((
+                        (*reference).to_owned(),
+                        engine.image_id(reference).await?,
+                    ))
                 }
             }));
             let (containers, images) = tokio::try_join!(containers, images)?;
@@ -80,6 +87,7 @@ impl Observed {
         let configured = async {
             let compose = Compose::find().await?.with(
                 settings.project(),
+                context.settings.places.own_folder(),
                 compose_files(context, folder),
                 settings.environment(&context.rendered.nginx_digest),
             );
@@ -88,7 +96,8 @@ impl Observed {
         };
         let (look, configured) = tokio::join!(look, configured);
         // Without Docker the other answer is worth nothing.
-        let (engine, containers, images) = look.map_err(|error| error.fault(&context.command("start")))?;
+        let (engine, containers, images) =
+            look.map_err(|error| error.fault(&context.command("start")))?;
         let (compose, hashes) = configured?;
         let hashes = compose_answer(context, hashes)?;
         let images: BTreeMap<String, Option<String>> = images.into_iter().collect();
@@ -102,7 +111,12 @@ impl Observed {
                 Some((name.clone(), action(containers.get(name), image, hash)))
             })
             .collect();
-        Ok(Self { engine, compose, images, plan })
+        Ok(Self {
+            engine,
+            compose,
+            images,
+            plan,
+        })
     }
 
     /// The services to which something has to be done.
@@ -134,9 +148,12 @@ pub fn compose_answer<T>(
         Ok(Err(text)) => text,
         Err(error) => error.to_string(),
     };
-    let mut fault = Fault::problem("compose: refused", "compose did not accept the deployment's files or could not do its work")
-        .why("the containers are made by compose; nothing was started")
-        .next(context.command("config --check"));
+    let mut fault = Fault::problem(
+        "compose: refused",
+        "compose did not accept the deployment's files or could not do its work",
+    )
+    .why("the containers are made by compose; nothing was started")
+    .next(context.command("config --check"));
     let own = &context.settings.places.compose_override;
     if own.exists() {
         fault = fault.next(format!("nano {}", own.display()));

@@ -14,12 +14,13 @@ use crate::fault::{Fault, Result};
 use crate::host::{certs, disk, ports, sysctl};
 use crate::operation::Kind;
 
-/// What Elasticsearch asks of the kernel (its documentation, "virtual memory").
-pub const MAX_MAP_COUNT: u64 = 262_144;
-
 /// Checks what the plan needs; where it changes nothing there is nothing to check. Pulls images
 /// that are missing, after everything else was found right.
-pub async fn run(context: &Context, observed: &Observed, dry_run: bool) -> std::result::Result<(), Vec<Fault>> {
+pub async fn run(
+    context: &Context,
+    observed: &Observed,
+    dry_run: bool,
+) -> std::result::Result<(), Vec<Fault>> {
     if observed.changes().next().is_none() {
         return Ok(());
     }
@@ -46,7 +47,9 @@ pub async fn run(context: &Context, observed: &Observed, dry_run: bool) -> std::
     if faults.is_empty() && !missing.is_empty() {
         if dry_run {
             for image in &missing {
-                context.reporter.tell("pull", Kind::Planned, None, format!("pull {image}"));
+                context
+                    .reporter
+                    .tell("pull", Kind::Planned, None, format!("pull {image}"));
             }
         } else {
             faults.extend(pull(context, observed, &missing).await);
@@ -56,7 +59,11 @@ pub async fn run(context: &Context, observed: &Observed, dry_run: bool) -> std::
         let made = if dry_run {
             false
         } else {
-            match observed.engine.ensure_network(context.settings.project()).await {
+            match observed
+                .engine
+                .ensure_network(context.settings.project())
+                .await
+            {
                 Ok(made) => made,
                 Err(error) => return Err(vec![error.fault(&context.command("start"))]),
             }
@@ -64,18 +71,36 @@ pub async fn run(context: &Context, observed: &Observed, dry_run: bool) -> std::
         let data = surroundings::look(context, observed).await;
         seen.extend(data.summary);
         if !data.faults.is_empty() && made {
-            observed.engine.remove_network(context.settings.project()).await;
+            observed
+                .engine
+                .remove_network(context.settings.project())
+                .await;
+            context
+                .reporter
+                .tell("network", Kind::Undone, None, "removed again");
         }
         faults.extend(data.faults);
     }
     if faults.is_empty() {
-        context.reporter.tell("preflight", Kind::Done, Some(began.elapsed()), seen.join(" · "));
+        context.reporter.tell(
+            "preflight",
+            Kind::Done,
+            Some(began.elapsed()),
+            seen.join(" · "),
+        );
         Ok(())
     } else {
         for fault in &faults {
-            context.reporter.tell("preflight", Kind::Failed, None, fault.title.clone());
+            context
+                .reporter
+                .tell("preflight", Kind::Failed, None, fault.title.clone());
         }
-        context.reporter.tell("operation", Kind::Failed, Some(began.elapsed()), "nothing was started");
+        context.reporter.tell(
+            "operation",
+            Kind::Failed,
+            Some(began.elapsed()),
+            "nothing was started",
+        );
         Err(faults)
     }
 }
@@ -83,19 +108,26 @@ pub async fn run(context: &Context, observed: &Observed, dry_run: bool) -> std::
 /// A folder of our own under the system's temporary one, for files that only a check needs.
 pub fn scratch_folder() -> Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let name = format!("ooy-{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
+    let name = format!(
+        "ooy-{}-{}",
+        std::process::id(),
+        jiff::Timestamp::now().as_nanosecond()
+    );
     let folder = std::env::temp_dir().join(name);
-    std::fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| {
-        Box::new(
-            Fault::problem(
-                format!("{}: cannot be made", folder.display()),
-                "no room or no permission for a temporary folder",
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| {
+            Box::new(
+                Fault::problem(
+                    format!("{}: cannot be made", folder.display()),
+                    "no room or no permission for a temporary folder",
+                )
+                .evidence(error.to_string())
+                .why("the files to be checked have to lie somewhere")
+                .next("df -h /tmp"),
             )
-            .evidence(error.to_string())
-            .why("the files to be checked have to lie somewhere")
-            .next("df -h /tmp"),
-        )
-    })?;
+        })?;
     Ok(folder)
 }
 
@@ -112,24 +144,31 @@ pub fn certificate_faults(context: &Context, warnings: bool) -> Vec<Fault> {
     let settings = &context.settings;
     let make = context.command("init --self-signed");
     let now = jiff::Timestamp::now();
-    [("rapidpro", "RAPIDPRO_DOMAIN", false), ("casepro", "CASEPRO_DOMAIN", true), ("contentrepo", "CONTENTREPO_DOMAIN", false)]
-        .into_iter()
-        .flat_map(|(name, setting, wildcard)| {
-            let (cert, key) = pair(&settings.places.ssl, name);
-            certs::inspect(&cert, &key, settings.get(setting), wildcard, now).problems
-        })
-        .filter(|problem| (problem.severity() == certs::Severity::Warning) == warnings)
-        .map(|problem| match problem.trouble {
-            // The shortest way, where nothing is there yet.
-            certs::CertTrouble::Missing(_) => problem.fault().next(make.clone()),
-            _ => problem.fault(),
-        })
-        .collect()
+    [
+        ("rapidpro", "RAPIDPRO_DOMAIN", false),
+        ("casepro", "CASEPRO_DOMAIN", true),
+        ("contentrepo", "CONTENTREPO_DOMAIN", false),
+    ]
+    .into_iter()
+    .flat_map(|(name, setting, wildcard)| {
+        let (cert, key) = pair(&settings.places.ssl, name);
+        certs::inspect(&cert, &key, settings.get(setting), wildcard, now).problems
+    })
+    .filter(|problem| (problem.severity() == certs::Severity::Warning) == warnings)
+    .map(|problem| match problem.trouble {
+        // The shortest way, where nothing is there yet.
+        certs::CertTrouble::Missing(_) => problem.fault().next(make.clone()),
+        _ => problem.fault(),
+    })
+    .collect()
 }
 
 /// Where the certificate and the key of a host lie.
 pub fn pair(ssl: &Path, name: &str) -> (PathBuf, PathBuf) {
-    (ssl.join(format!("{name}.crt")), ssl.join(format!("{name}.key")))
+    (
+        ssl.join(format!("{name}.crt")),
+        ssl.join(format!("{name}.key")),
+    )
 }
 
 /// Whether a service that is not running now will be started.
@@ -140,7 +179,10 @@ fn will_start(observed: &Observed, name: &str) -> bool {
     )
 }
 
-fn ports(context: &Context, observed: &Observed) -> std::result::Result<Option<String>, Vec<Fault>> {
+fn ports(
+    context: &Context,
+    observed: &Observed,
+) -> std::result::Result<Option<String>, Vec<Fault>> {
     if !will_start(observed, "nginx") {
         return Ok(None);
     }
@@ -164,7 +206,9 @@ fn ports(context: &Context, observed: &Observed) -> std::result::Result<Option<S
             Some(
                 Fault::problem(
                     format!("port {port}: taken"),
-                    format!("another program listens on port {port}, which nginx needs ({setting})"),
+                    format!(
+                        "another program listens on port {port}, which nginx needs ({setting})"
+                    ),
                 )
                 .evidence(format!("{}:{port} is held by {who}", listener.address))
                 .why("nginx cannot start without it, and no page would open")
@@ -174,7 +218,10 @@ fn ports(context: &Context, observed: &Observed) -> std::result::Result<Option<S
         })
         .collect();
     if faults.is_empty() {
-        Ok(Some(format!("ports {}", names.map(|name| settings.get(name)).join(" "))))
+        Ok(Some(format!(
+            "ports {}",
+            names.map(|name| settings.get(name)).join(" ")
+        )))
     } else {
         Err(faults)
     }
@@ -186,17 +233,27 @@ fn room(context: &Context) -> Result<String> {
     let mut least: Option<disk::Space> = None;
     for place in [Path::new("/var/lib/docker"), &context.settings.places.state] {
         // A file system that cannot be asked is not the reason to refuse a start.
-        let Ok(space) = disk::space(place) else { continue };
-        if least.as_ref().is_none_or(|least| space.available < least.available) {
+        let Ok(space) = disk::space(place) else {
+            continue;
+        };
+        if least
+            .as_ref()
+            .is_none_or(|least| space.available < least.available)
+        {
             least = Some(space);
         }
     }
-    let Some(space) = least else { return Ok("disk unknown".to_owned()) };
+    let Some(space) = least else {
+        return Ok("disk unknown".to_owned());
+    };
     if space.available < reserve {
         return Err(Box::new(
             Fault::problem(
                 format!("disk: only {} free", disk::human(space.available)),
-                format!("there is less room than the reserve of {} (DISK_RESERVE_MB)", disk::human(reserve)),
+                format!(
+                    "there is less room than the reserve of {} (DISK_RESERVE_MB)",
+                    disk::human(reserve)
+                ),
             )
             .evidence(format!(
                 "{} on {}: {} % used, {} of {} free",
@@ -221,7 +278,8 @@ fn map_count(context: &Context, observed: &Observed) -> Option<String> {
         return None;
     }
     let count = sysctl::max_map_count().ok()?;
-    if count >= MAX_MAP_COUNT {
+    let wanted = sysctl::MAX_MAP_COUNT_WANTED;
+    if count >= wanted {
         return Some(format!("vm.max_map_count {count}"));
     }
     context.reporter.tell(
@@ -229,8 +287,8 @@ fn map_count(context: &Context, observed: &Observed) -> Option<String> {
         Kind::Progress,
         None,
         format!(
-            "warning: vm.max_map_count is {count}, Elasticsearch wants {MAX_MAP_COUNT}: \
-             sudo sysctl -w vm.max_map_count={MAX_MAP_COUNT}"
+            "warning: vm.max_map_count is {count}, Elasticsearch wants {wanted}: \
+             sudo sysctl -w vm.max_map_count={wanted}"
         ),
     );
     None
@@ -248,7 +306,12 @@ fn missing_images(observed: &Observed) -> BTreeSet<String> {
 /// Pulls all at the same time; what cannot be pulled is a fault each.
 async fn pull(context: &Context, observed: &Observed, images: &BTreeSet<String>) -> Vec<Fault> {
     let began = Instant::now();
-    context.reporter.tell("pull", Kind::Started, None, format!("{} to pull", images.len()));
+    context.reporter.tell(
+        "pull",
+        Kind::Started,
+        None,
+        format!("{} to pull", images.len()),
+    );
     let results = join_all(images.iter().map(|image| async move {
         let mut told = Instant::now() - Duration::from_secs(1);
         let pulled = observed
@@ -257,13 +320,20 @@ async fn pull(context: &Context, observed: &Observed, images: &BTreeSet<String>)
                 if told.elapsed() >= Duration::from_millis(500) {
                     told = Instant::now();
                     let (done, total) = (disk::human(progress.done), disk::human(progress.total));
-                    context.reporter.tell("pull", Kind::Progress, Some(began.elapsed()), format!("{image}  {done} of {total}"));
+                    context.reporter.tell(
+                        "pull",
+                        Kind::Progress,
+                        Some(began.elapsed()),
+                        format!("{image}  {done} of {total}"),
+                    );
                 }
             })
             .await;
         match pulled {
             Ok(()) => {
-                context.reporter.tell("pull", Kind::Ready, Some(began.elapsed()), image.clone());
+                context
+                    .reporter
+                    .tell("pull", Kind::Ready, Some(began.elapsed()), image.clone());
                 None
             }
             Err(error) => Some(not_pulled(context, image, &error)),
@@ -275,15 +345,27 @@ async fn pull(context: &Context, observed: &Observed, images: &BTreeSet<String>)
 
 fn not_pulled(context: &Context, image: &str, error: &Error) -> Fault {
     let answer = match error {
-        Error::Refused { message, .. } | Error::NotFound(message) | Error::Broken(message) => message.clone(),
+        Error::Refused { message, .. } | Error::NotFound(message) | Error::Broken(message) => {
+            message.clone()
+        }
         other => return other.fault(&context.command("start")),
     };
-    let unreachable = ["dial tcp", "no such host", "timeout", "Client.Timeout", "connection refused", "i/o timeout"]
-        .iter()
-        .any(|sign| answer.contains(sign));
+    let unreachable = [
+        "dial tcp",
+        "no such host",
+        "timeout",
+        "Client.Timeout",
+        "connection refused",
+        "i/o timeout",
+    ]
+    .iter()
+    .any(|sign| answer.contains(sign));
     let setting = crate::deployment::keys::KEYS
         .iter()
-        .find(|key| key.kind == crate::deployment::keys::Kind::Image && context.settings.get(key.name) == image)
+        .find(|key| {
+            key.kind == crate::deployment::keys::Kind::Image
+                && context.settings.get(key.name) == image
+        })
         .map_or("the image", |key| key.name);
     let fault = if unreachable {
         Fault::problem(

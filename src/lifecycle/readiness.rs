@@ -41,7 +41,10 @@ pub async fn look(
     young: bool,
 ) -> Result<Verdict, Error> {
     if container.state != State::Running {
-        return Ok(Verdict::NotYet(format!("its container is {}", word(container))));
+        return Ok(Verdict::NotYet(format!(
+            "its container is {}",
+            word(container)
+        )));
     }
     match service.ready {
         Ready::Http(probe) => {
@@ -65,7 +68,8 @@ pub async fn look(
         },
         Ready::Alive(needed) => {
             let lived = container.started_at.map_or(Duration::ZERO, |started| {
-                Duration::try_from(jiff::Timestamp::now().duration_since(started)).unwrap_or_default()
+                Duration::try_from(jiff::Timestamp::now().duration_since(started))
+                    .unwrap_or_default()
             });
             Ok(if lived < needed {
                 Verdict::NotYet("it was started a moment ago".to_owned())
@@ -99,15 +103,30 @@ pub fn pause(service: &Service, waited: Duration) -> Duration {
 }
 
 async fn ask(settings: &Settings, probe: &Http, container: &Container) -> Verdict {
-    let Some(address) = container.addresses.iter().find(|address| matches!(address, IpAddr::V4(_))).or(container.addresses.first()) else {
+    let Some(address) = container
+        .addresses
+        .iter()
+        .find(|address| matches!(address, IpAddr::V4(_)))
+        .or(container.addresses.first())
+    else {
         return Verdict::NotYet("it has no address in the network".to_owned());
     };
-    let host = probe.host.map_or("localhost", |setting| settings.get(setting));
+    let host = probe
+        .host
+        .map_or("localhost", |setting| settings.get(setting));
     let asked = format!("GET {} on port {}", probe.path, probe.port);
-    match http::get(SocketAddr::new(*address, probe.port), host, probe.path, PROBE_DEADLINE).await {
-        Ok(answer) if answer.status != probe.status => {
-            Verdict::NotYet(format!("{asked}: answer {} (ready is {})", answer.status, probe.status))
-        }
+    match http::get(
+        SocketAddr::new(*address, probe.port),
+        host,
+        probe.path,
+        PROBE_DEADLINE,
+    )
+    .await
+    {
+        Ok(answer) if answer.status != probe.status => Verdict::NotYet(format!(
+            "{asked}: answer {} (ready is {})",
+            answer.status, probe.status
+        )),
         Ok(answer) => match probe.without.iter().find(|bad| answer.text.contains(**bad)) {
             Some(bad) => Verdict::NotYet(format!("{asked}: the answer says \"{bad}\"")),
             None => Verdict::Ready,
@@ -117,9 +136,18 @@ async fn ask(settings: &Settings, probe: &Http, container: &Container) -> Verdic
 }
 
 /// The first line since the process started that matches, if there is one.
-async fn said(engine: &Engine, container: &Container, pattern: &str) -> Result<Option<String>, Error> {
-    let Ok(pattern) = Regex::new(pattern) else { return Ok(None) };
-    let wanted = Wanted { since: container.started_at, ..Default::default() };
+async fn said(
+    engine: &Engine,
+    container: &Container,
+    pattern: &str,
+) -> Result<Option<String>, Error> {
+    let Ok(pattern) = Regex::new(pattern) else {
+        return Ok(None);
+    };
+    let wanted = Wanted {
+        since: container.started_at,
+        ..Default::default()
+    };
     let mut lines = engine.log_lines(&container.id, &wanted);
     let search = async {
         while let Some(line) = lines.next().await {
@@ -131,7 +159,9 @@ async fn said(engine: &Engine, container: &Container, pattern: &str) -> Result<O
         Ok(None)
     };
     // A log that cannot be read in time says nothing, which is "not yet".
-    tokio::time::timeout(PROBE_DEADLINE, search).await.unwrap_or(Ok(None))
+    tokio::time::timeout(PROBE_DEADLINE, search)
+        .await
+        .unwrap_or(Ok(None))
 }
 
 /// A pattern as a person would write it.

@@ -34,7 +34,10 @@ impl Progress {
         } else if let Some(applying) = line.trim_start().strip_prefix("Applying ") {
             let name = applying.split("...").next().unwrap_or(applying);
             // `contacts.0149_auto_2021…` is too long for a line; the number tells it.
-            name.split('_').next().unwrap_or(name).clone_into(&mut self.last);
+            name.split('_')
+                .next()
+                .unwrap_or(name)
+                .clone_into(&mut self.last);
             self.applied += u64::from(applying.trim_end().ends_with("OK"));
         } else {
             return false;
@@ -90,10 +93,18 @@ pub async fn run(
         Err(Error::NotFound(_)) => make(engine, project, service, task, container, &name).await?,
         Err(error) => return Err(error),
     };
-    context.reporter.service("release", &service.name, Kind::Started, None, "");
+    context
+        .reporter
+        .service("release", &service.name, Kind::Started, None, "");
     let mut progress = Progress::default();
     let mut output: Vec<String> = Vec::new();
-    let mut lines = engine.log_lines(&id, &Wanted { follow: true, ..Default::default() });
+    let mut lines = engine.log_lines(
+        &id,
+        &Wanted {
+            follow: true,
+            ..Default::default()
+        },
+    );
     while let Some(line) = lines.next().await {
         let line = line?.text;
         if progress.read(&line) {
@@ -112,11 +123,25 @@ pub async fn run(
     if code == 0 {
         engine.remove(&id).await?;
         let summary = progress.summary();
-        context.reporter.service("release", &service.name, Kind::Done, Some(began.elapsed()), summary);
+        context.reporter.service(
+            "release",
+            &service.name,
+            Kind::Done,
+            Some(began.elapsed()),
+            summary,
+        );
         return Ok(Outcome::Done);
     }
     engine.remove(&id).await?;
-    Ok(Outcome::Failed(Box::new(failed(context, service, code, &progress, &output, &log, began.elapsed()))))
+    Ok(Outcome::Failed(Box::new(failed(
+        context,
+        service,
+        code,
+        &progress,
+        &output,
+        &log,
+        began.elapsed(),
+    ))))
 }
 
 async fn make(
@@ -166,13 +191,30 @@ fn failed(
 ) -> Fault {
     let stopped_at = match (progress.planned, progress.last.as_str()) {
         (Some(planned), last) if !last.is_empty() => {
-            format!("{} of {planned} migrations were applied; it stopped at {last}", progress.applied)
+            format!(
+                "{} of {planned} migrations were applied; it stopped at {last}",
+                progress.applied
+            )
         }
-        _ => format!("it stopped at: {}", if progress.step.is_empty() { "its start" } else { &progress.step }),
+        _ => format!(
+            "it stopped at: {}",
+            if progress.step.is_empty() {
+                "its start"
+            } else {
+                &progress.step
+            }
+        ),
     };
     let mut fault = Fault::problem(
-        format!("{}: release task failed after {} s", service.name, took.as_secs()),
-        format!("static files or migrations of {} ended with exit code {code}", service.name),
+        format!(
+            "{}: release task failed after {} s",
+            service.name,
+            took.as_secs()
+        ),
+        format!(
+            "static files or migrations of {} ended with exit code {code}",
+            service.name
+        ),
     )
     .evidence(stopped_at)
     .why(format!(
@@ -182,7 +224,12 @@ fn failed(
     .next(format!("less {log}"))
     .next(context.command(&format!("start {}", service.name)));
     // psql's harmless complaints of the set-up stand far above; the end of the output counts.
-    let tail: Vec<&String> = output.iter().rev().filter(|line| !line.trim().is_empty()).take(4).collect();
+    let tail: Vec<&String> = output
+        .iter()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(4)
+        .collect();
     for line in tail.into_iter().rev() {
         fault = fault.evidence(format!("its output: {}", context.mask.apply(line)));
     }

@@ -80,10 +80,15 @@ pub async fn status(context: &Context, names: &[String]) -> Result<Status> {
     let chosen = context.stack.select(names, &again)?;
     let failed = |error: Error| Box::new(error.fault(&again));
     let engine = Engine::connect().await.map_err(failed)?;
-    let containers = engine.containers(context.settings.project()).await.map_err(failed)?;
+    let containers = engine
+        .containers(context.settings.project())
+        .await
+        .map_err(failed)?;
     let mut by_service: BTreeMap<&str, &Container> = BTreeMap::new();
     for container in containers.iter().filter(|container| !container.oneoff) {
-        let present = by_service.entry(container.service.as_str()).or_insert(container);
+        let present = by_service
+            .entry(container.service.as_str())
+            .or_insert(container);
         if !present.is_running() && container.is_running() {
             *present = container;
         }
@@ -101,22 +106,30 @@ pub async fn status(context: &Context, names: &[String]) -> Result<Status> {
                     let Some(container) = container else {
                         return Ok(missing(&service.name, &service.image));
                     };
-                    let young = container
-                        .started_at
-                        .is_some_and(|started| Timestamp::now().duration_since(started).unsigned_abs() < YOUNG);
-                    let verdict = match look(engine, &context.settings, service, container, young).await {
-                        Ok(verdict) => verdict,
-                        // Removed while we looked.
-                        Err(Error::NotFound(_)) => return Ok(missing(&service.name, &service.image)),
-                        Err(error) => return Err(error),
-                    };
+                    let young = container.started_at.is_some_and(|started| {
+                        Timestamp::now().duration_since(started).unsigned_abs() < YOUNG
+                    });
+                    let verdict =
+                        match look(engine, &context.settings, service, container, young).await {
+                            Ok(verdict) => verdict,
+                            // Removed while we looked.
+                            Err(Error::NotFound(_)) => {
+                                return Ok(missing(&service.name, &service.image));
+                            }
+                            Err(error) => return Err(error),
+                        };
                     Ok::<_, Error>(present(&service.name, container, verdict))
                 }
             }),
     )
     .await
     .map_err(failed)?;
-    Ok(Status { schema: 1, project: context.settings.project().to_owned(), services, at: Timestamp::now() })
+    Ok(Status {
+        schema: 1,
+        project: context.settings.project().to_owned(),
+        services,
+        at: Timestamp::now(),
+    })
 }
 
 fn missing(name: &str, image: &str) -> ServiceStatus {
@@ -139,7 +152,10 @@ fn missing(name: &str, image: &str) -> ServiceStatus {
 
 fn present(name: &str, container: &Container, verdict: Verdict) -> ServiceStatus {
     let usage = container.pid.and_then(cgroup::usage);
-    let ended = matches!(container.state, State::Exited | State::Dead | State::Restarting);
+    let ended = matches!(
+        container.state,
+        State::Exited | State::Dead | State::Restarting
+    );
     ServiceStatus {
         service: name.to_owned(),
         state: container.state,
@@ -168,7 +184,12 @@ fn log_bytes(path: &Path) -> Option<u64> {
     Some(
         folder
             .flatten()
-            .filter(|entry| entry.file_name().to_str().is_some_and(|found| found.starts_with(name)))
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_str()
+                    .is_some_and(|found| found.starts_with(name))
+            })
             .filter_map(|entry| entry.metadata().ok())
             .map(|metadata| metadata.len())
             .sum(),

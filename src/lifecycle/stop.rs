@@ -42,9 +42,14 @@ pub struct Outcome {
 /// Stops.
 pub async fn stop(context: &Context, options: &Options) -> Result<Outcome, Vec<Fault>> {
     let one = |fault: Box<Fault>| vec![*fault];
-    let asked = [&["stop".to_owned()][..], &options.services].concat().join(" ");
+    let asked = [&["stop".to_owned()][..], &options.services]
+        .concat()
+        .join(" ");
     let again = context.command(&asked);
-    let chosen = context.stack.select(&options.services, &context.command("stop")).map_err(one)?;
+    let chosen = context
+        .stack
+        .select(&options.services, &context.command("stop"))
+        .map_err(one)?;
     let state = &context.settings.places.state;
     let _operation = if options.dry_run {
         None
@@ -64,12 +69,18 @@ pub async fn stop_locked(
     let began = Instant::now();
     let failed = |error: Error| vec![error.fault(again)];
     let engine = Engine::connect().await.map_err(failed)?;
-    let containers = engine.containers(context.settings.project()).await.map_err(failed)?;
+    let containers = engine
+        .containers(context.settings.project())
+        .await
+        .map_err(failed)?;
     let mut outcome = Outcome::default();
     let mut running: BTreeMap<String, Vec<Container>> = BTreeMap::new();
     for container in containers {
         if chosen.contains(&container.service) && !container.oneoff {
-            running.entry(container.service.clone()).or_default().push(container);
+            running
+                .entry(container.service.clone())
+                .or_default()
+                .push(container);
         }
     }
     for name in chosen {
@@ -78,19 +89,34 @@ pub async fn stop_locked(
             running.remove(name);
             outcome.already.push(name.clone());
             if !dry_run {
-                context.reporter.service("stop", name, Kind::Skipped, None, "not running");
+                context
+                    .reporter
+                    .service("stop", name, Kind::Skipped, None, "not running");
             }
         }
     }
     if dry_run {
         for name in running.keys() {
-            let grace = context.stack.service(name).map_or(10, |service| service.grace.as_secs());
-            context.reporter.service("stop", name, Kind::Planned, None, format!("stop (up to {grace} s to end by itself)"));
+            let grace = context
+                .stack
+                .service(name)
+                .map_or(10, |service| service.grace.as_secs());
+            context.reporter.service(
+                "stop",
+                name,
+                Kind::Planned,
+                None,
+                format!("stop (up to {grace} s to end by itself)"),
+            );
         }
         return Ok(outcome);
     }
-    let done: Rc<BTreeMap<String, watch::Sender<bool>>> =
-        Rc::new(running.keys().map(|name| (name.clone(), watch::Sender::new(false))).collect());
+    let done: Rc<BTreeMap<String, watch::Sender<bool>>> = Rc::new(
+        running
+            .keys()
+            .map(|name| (name.clone(), watch::Sender::new(false)))
+            .collect(),
+    );
     let results = join_all(running.iter().map(|(name, containers)| {
         let (done, engine) = (Rc::clone(&done), engine.clone());
         async move {
@@ -116,20 +142,34 @@ pub async fn stop_locked(
             Err(error) => {
                 let mut fault = error.fault(again);
                 fault.title = format!("{name}: not stopped");
-                context.reporter.service("stop", &name, Kind::Failed, None, fault.what.clone());
+                context
+                    .reporter
+                    .service("stop", &name, Kind::Failed, None, fault.what.clone());
                 outcome.faults.push(fault);
             }
         }
     }
     outcome.left_without = left_without(context, &engine, &outcome.stopped).await;
     outcome.took = began.elapsed();
-    let kind = if outcome.faults.is_empty() { Kind::Done } else { Kind::Failed };
-    context.reporter.tell("operation", kind, Some(outcome.took), format!("{} stopped", outcome.stopped.len()));
+    let kind = if outcome.faults.is_empty() {
+        Kind::Done
+    } else {
+        Kind::Failed
+    };
+    context.reporter.tell(
+        "operation",
+        kind,
+        Some(outcome.took),
+        format!("{} stopped", outcome.stopped.len()),
+    );
     Ok(outcome)
 }
 
 fn lives(container: &Container) -> bool {
-    matches!(container.state, State::Running | State::Restarting | State::Paused)
+    matches!(
+        container.state,
+        State::Running | State::Restarting | State::Paused
+    )
 }
 
 async fn stop_one(
@@ -160,17 +200,37 @@ async fn stop_one(
         engine.stop(&container.id, grace).await?;
     }
     let killed = began.elapsed() >= grace && !grace.is_zero();
-    let detail = if killed { "did not end in its time and was killed" } else { "" };
-    context.reporter.service("stop", name, Kind::Done, Some(began.elapsed()), detail);
+    let detail = if killed {
+        "did not end in its time and was killed"
+    } else {
+        ""
+    };
+    context
+        .reporter
+        .service("stop", name, Kind::Done, Some(began.elapsed()), detail);
     Ok(())
 }
 
 /// Who still runs and misses what was stopped.
-async fn left_without(context: &Context, engine: &Engine, stopped: &[String]) -> Vec<(String, String)> {
-    let Ok(containers) = engine.containers(context.settings.project()).await else { return Vec::new() };
+async fn left_without(
+    context: &Context,
+    engine: &Engine,
+    stopped: &[String],
+) -> Vec<(String, String)> {
+    let Ok(containers) = engine.containers(context.settings.project()).await else {
+        return Vec::new();
+    };
     let mut left = Vec::new();
-    for container in containers.iter().filter(|container| !container.oneoff && container.is_running()) {
-        if let Some(missing) = context.stack.graph.needs(&container.service).find(|need| stopped.iter().any(|name| name == need)) {
+    for container in containers
+        .iter()
+        .filter(|container| !container.oneoff && container.is_running())
+    {
+        if let Some(missing) = context
+            .stack
+            .graph
+            .needs(&container.service)
+            .find(|need| stopped.iter().any(|name| name == need))
+        {
             left.push((container.service.clone(), missing.to_owned()));
         }
     }

@@ -2,6 +2,7 @@
 //! deployment's own network, since pg_hba rules, listen addresses and firewalls treat a
 //! container differently from the host.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::observe::Observed;
 use crate::deployment::services::Service;
+use crate::deployment::settings::{Database, RedisDatabase};
 use crate::engine::oneoff::{OneOff, network_name};
 use crate::engine::{Engine, Error};
 use crate::fault::Fault;
@@ -50,20 +52,24 @@ pub struct Seen {
 /// Asks all that the questions in the environment name; the answers as JSON. Runs inside the
 /// container.
 pub async fn answer_questions() -> String {
-    let Ok(questions) = serde_json::from_str::<Questions>(&std::env::var(QUESTIONS).unwrap_or_default()) else {
+    let Ok(questions) =
+        serde_json::from_str::<Questions>(&std::env::var(QUESTIONS).unwrap_or_default())
+    else {
         return String::new();
     };
     serde_json::to_string(&ask(&questions).await).unwrap_or_default()
 }
 
 async fn ask(questions: &Questions) -> Answers {
-    let databases = futures_util::future::join_all(questions.databases.iter().filter_map(|(url, extensions)| {
-        let url = DatabaseUrl::parse(url).ok()?;
-        Some(async move {
-            let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
-            postgres::probe(&url, &extensions, DEADLINE).await
-        })
-    }));
+    let databases = futures_util::future::join_all(questions.databases.iter().filter_map(
+        |(url, extensions)| {
+            let url = DatabaseUrl::parse(url).ok()?;
+            Some(async move {
+                let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
+                postgres::probe(&url, &extensions, DEADLINE).await
+            })
+        },
+    ));
     let redis = futures_util::future::join_all(questions.redis.iter().filter_map(|url| {
         let url = RedisUrl::parse(url).ok()?;
         Some(async move { redis::probe(&url, DEADLINE).await })
@@ -72,21 +78,43 @@ async fn ask(questions: &Questions) -> Answers {
     Answers { databases, redis }
 }
 
-/// Looks from the containers' network; from the host, and saying so, where no container can be
+/// Asks for the databases of the services that will be started. Looks from the containers' network; from the host, and saying so, where no container can be
 /// run for it.
 pub async fn look(context: &Context, observed: &Observed) -> Seen {
     let settings = &context.settings;
+    let owners: BTreeSet<&str> = observed
+        .changes()
+        .filter_map(|(name, _)| context.stack.service(name)?.data)
+        .collect();
+    if owners.is_empty() {
+        return Seen {
+            faults: Vec::new(),
+            summary: Vec::new(),
+        };
+    }
+    let databases: Vec<Database> = settings
+        .databases()
+        .into_iter()
+        .filter(|database| owners.contains(database.owner))
+        .collect();
+    let redis: Vec<RedisDatabase> = settings
+        .redis_databases()
+        .into_iter()
+        .filter(|redis| owners.contains(redis.owner))
+        .collect();
     let questions = Questions {
-        databases: settings
-            .databases()
+        databases: databases
             .iter()
             .map(|database| {
-                let extensions = database.extensions.iter().map(|name| (*name).to_owned()).collect();
+                let extensions = database
+                    .extensions
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect();
                 (settings.get(database.setting).to_owned(), extensions)
             })
             .collect(),
-        redis: settings
-            .redis_databases()
+        redis: redis
             .iter()
             .map(|redis| settings.get(redis.setting).to_owned())
             .collect(),
@@ -99,29 +127,49 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
                 "preflight",
                 Kind::Progress,
                 None,
-                format!("PostgreSQL and Redis are asked from this host only: {}", context.mask.apply(&cause)),
+                format!(
+                    "PostgreSQL and Redis are asked from this host only: {}",
+                    context.mask.apply(&cause)
+                ),
             );
             (ask(&questions).await, "this host".to_owned())
         }
     };
     let subnet = observed.engine.network_subnet(settings.project()).await;
-    judge(context, &answers, &from, subnet.as_deref())
+    judge(
+        context,
+        &databases,
+        &redis,
+        &answers,
+        &from,
+        subnet.as_deref(),
+    )
 }
 
-fn judge(context: &Context, answers: &Answers, from: &str, subnet: Option<&str>) -> Seen {
-    let settings = &context.settings;
+fn judge(
+    context: &Context,
+    databases: &[Database],
+    redis: &[RedisDatabase],
+    answers: &Answers,
+    from: &str,
+    subnet: Option<&str>,
+) -> Seen {
     let again = context.command("start");
     let mut faults = Vec::new();
     let mut summary = Vec::new();
-    for (database, report) in settings.databases().iter().zip(&answers.databases) {
+    for (database, report) in databases.iter().zip(&answers.databases) {
         if let Some(fault) = report.fault(label(database.owner), &database.url, from, subnet) {
             faults.push(fault.next(again.clone()));
         } else if let Some(server) = &report.server {
-            let number = server.version.split_whitespace().next().unwrap_or(&server.version);
+            let number = server
+                .version
+                .split_whitespace()
+                .next()
+                .unwrap_or(&server.version);
             summary.push(format!("PostgreSQL {number}"));
         }
     }
-    for (redis, report) in settings.redis_databases().iter().zip(&answers.redis) {
+    for (redis, report) in redis.iter().zip(&answers.redis) {
         if let Some(fault) = report.fault(label(redis.owner), &redis.url, from) {
             faults.push(fault.next(again.clone()));
         } else if let Some(server) = &report.server {
@@ -140,7 +188,11 @@ fn label(owner: &str) -> &'static str {
     }
 }
 
-async fn from_container(context: &Context, observed: &Observed, questions: &Questions) -> Result<Answers, String> {
+async fn from_container(
+    context: &Context,
+    observed: &Observed,
+    questions: &Questions,
+) -> Result<Answers, String> {
     let project = context.settings.project();
     let engine = &observed.engine;
     // Any image will do: the program in it is this executable, which needs nothing of it.
@@ -157,7 +209,10 @@ async fn from_container(context: &Context, observed: &Observed, questions: &Ques
         task: "probe".to_owned(),
         image,
         command: vec!["/ooy".to_owned(), PROBE_COMMAND.to_owned()],
-        env: vec![format!("{QUESTIONS}={}", serde_json::to_string(questions).unwrap_or_default())],
+        env: vec![format!(
+            "{QUESTIONS}={}",
+            serde_json::to_string(questions).unwrap_or_default()
+        )],
         user: Some("0".to_owned()),
         binds: vec![format!("{}:/ooy:ro", executable.display())],
         network: Some(network_name(project)),
@@ -194,7 +249,9 @@ pub async fn before_start(context: &Context, service: &Service) {
     if service.name != "casepro-celery" {
         return;
     }
-    let Ok(url) = RedisUrl::parse(context.settings.get("CASEPRO_REDIS_URL")) else { return };
+    let Ok(url) = RedisUrl::parse(context.settings.get("CASEPRO_REDIS_URL")) else {
+        return;
+    };
     // A Redis that does not answer is the service's own failure in a moment, with its evidence.
     if let Ok(keys) = redis::delete_matching(&url, "org-task-lock:*", DEADLINE).await
         && !keys.is_empty()
@@ -204,7 +261,11 @@ pub async fn before_start(context: &Context, service: &Service) {
             &service.name,
             Kind::Progress,
             None,
-            format!("{} left by a killed worker removed: {}", plural(keys.len(), "lock"), keys.join(", ")),
+            format!(
+                "{} left by a killed worker removed: {}",
+                plural(keys.len(), "lock"),
+                keys.join(", ")
+            ),
         );
     }
 }

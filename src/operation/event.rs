@@ -63,7 +63,10 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter for one operation.
     pub fn new(operation: &'static str) -> Self {
-        Self { operation, sinks: Rc::default() }
+        Self {
+            operation,
+            sinks: Rc::default(),
+        }
     }
 
     /// One more listener.
@@ -72,7 +75,13 @@ impl Reporter {
     }
 
     /// Something happened to the operation as a whole.
-    pub fn tell(&self, step: &'static str, event: Kind, took: Option<Duration>, detail: impl Into<String>) {
+    pub fn tell(
+        &self,
+        step: &'static str,
+        event: Kind,
+        took: Option<Duration>,
+        detail: impl Into<String>,
+    ) {
         self.send(step, None, event, took, detail.into());
     }
 

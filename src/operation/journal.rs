@@ -48,7 +48,13 @@ pub struct Operation {
 impl Operation {
     /// Takes the lock and begins to journal what the reporter tells. `asked` is the command with
     /// what it was asked for, `again` the command line to repeat it.
-    pub fn begin(state: &Path, name: &str, asked: &str, again: &str, reporter: &Reporter) -> Result<Self> {
+    pub fn begin(
+        state: &Path,
+        name: &str,
+        asked: &str,
+        again: &str,
+        reporter: &Reporter,
+    ) -> Result<Self> {
         let lock = Lock::take(state, name, again)?;
         if let Ok(journal) = Journal::open(state, asked) {
             let journal = Rc::new(journal);
@@ -76,7 +82,11 @@ impl Journal {
             .open(state.join("journal.jsonl"))?;
         Ok(Self {
             file,
-            id: format!("{}-{}", Timestamp::now().as_millisecond(), std::process::id()),
+            id: format!(
+                "{}-{}",
+                Timestamp::now().as_millisecond(),
+                std::process::id()
+            ),
             operation: asked.to_owned(),
             user: process::user_name(),
         })
@@ -86,12 +96,28 @@ impl Journal {
         // Progress is for eyes; the journal keeps what a later run has to know.
         if !matches!(event.event, Kind::Progress | Kind::Planned) {
             let word = serde_json::to_value(event.event).ok();
-            let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
-            self.write(event.step, event.service.clone(), word, event.took_ms, &event.detail);
+            let word = word
+                .as_ref()
+                .and_then(|word| word.as_str())
+                .unwrap_or_default();
+            self.write(
+                event.step,
+                event.service.clone(),
+                word,
+                event.took_ms,
+                &event.detail,
+            );
         }
     }
 
-    fn write(&self, step: &str, service: Option<String>, event: &str, took_ms: Option<u64>, detail: &str) {
+    fn write(
+        &self,
+        step: &str,
+        service: Option<String>,
+        event: &str,
+        took_ms: Option<u64>,
+        detail: &str,
+    ) {
         let entry = Entry {
             schema: 1,
             id: self.id.clone(),
@@ -118,8 +144,49 @@ impl Journal {
     }
 }
 
+/// An operation as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// The command with what it was asked for.
+    pub operation: String,
+    /// Who ran it.
+    pub user: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// `done`, `failed`, or `unfinished` when its end was never written.
+    pub result: String,
+    /// How long it took, milliseconds.
+    pub took_ms: Option<u64>,
+    /// How it ended, in words.
+    pub detail: String,
+}
+
+/// The operations in the journal, oldest first.
+pub fn operations(state: &Path) -> Vec<Done> {
+    let entries = read(state);
+    let whole = |entry: &&Entry| entry.step == "operation";
+    entries
+        .iter()
+        .filter(|entry| whole(entry) && entry.event == "started")
+        .map(|began| {
+            let end = entries
+                .iter()
+                .filter(whole)
+                .find(|entry| entry.id == began.id && entry.event != "started");
+            Done {
+                operation: began.operation.clone(),
+                user: began.user.clone(),
+                began: began.at,
+                result: end.map_or_else(|| "unfinished".to_owned(), |end| end.event.clone()),
+                took_ms: end.and_then(|end| end.took_ms),
+                detail: end.map(|end| end.detail.clone()).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
 /// All entries of the journal, oldest first; a line cut short by a crash is left out.
-pub fn read(state: &Path) -> Vec<Entry> {
+fn read(state: &Path) -> Vec<Entry> {
     std::fs::read_to_string(state.join("journal.jsonl"))
         .unwrap_or_default()
         .lines()
@@ -135,16 +202,36 @@ mod tests {
     fn begin_and_end_are_journalled_and_progress_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let reporter = Reporter::new("start");
-        let operation =
-            Operation::begin(folder.path(), "start", "start mailroom", "ooy start", &reporter).unwrap();
+        let operation = Operation::begin(
+            folder.path(),
+            "start",
+            "start mailroom",
+            "ooy start",
+            &reporter,
+        )
+        .unwrap();
         reporter.service("start", "mailroom", Kind::Progress, None, "");
         reporter.service("start", "mailroom", Kind::Ready, None, "");
         reporter.tell("operation", Kind::Done, None, "1 of 1 ready");
         drop(operation);
         let entries = read(folder.path());
-        let seen: Vec<_> = entries.iter().map(|e| (e.step.as_str(), e.event.as_str())).collect();
-        assert_eq!(seen, [("operation", "started"), ("start", "ready"), ("operation", "done")]);
-        assert!(entries.iter().all(|e| e.id == entries[0].id && e.operation == "start mailroom"));
+        let seen: Vec<_> = entries
+            .iter()
+            .map(|e| (e.step.as_str(), e.event.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("operation", "started"),
+                ("start", "ready"),
+                ("operation", "done")
+            ]
+        );
+        assert!(
+            entries
+                .iter()
+                .all(|e| e.id == entries[0].id && e.operation == "start mailroom")
+        );
     }
 
     #[test]

@@ -148,13 +148,20 @@ impl Ui {
 
     fn fault_lines(&self, fault: &Fault) -> Vec<String> {
         let mut lines = vec![
-            format!("{} {}", self.paint(Paint::Bad, "✗"), self.paint(Paint::Bold, &fault.title)),
+            format!(
+                "{} {}",
+                self.paint(Paint::Bad, "✗"),
+                self.paint(Paint::Bold, &fault.title)
+            ),
             String::new(),
         ];
         let mut part = |label: &str, texts: &[String]| {
             for (index, text) in texts.iter().enumerate() {
                 let label = if index == 0 { label } else { "" };
-                lines.push(format!("  {} {text}", self.paint(Paint::Dim, &format!("{label:<9}"))));
+                lines.push(format!(
+                    "  {} {text}",
+                    self.paint(Paint::Dim, &format!("{label:<9}"))
+                ));
             }
         };
         part("what", std::slice::from_ref(&fault.what));
@@ -189,7 +196,9 @@ fn painted(color: bool, paint: Paint, text: &str) -> String {
         Paint::Warn => "33",
         Paint::Dim => "2",
         Paint::Bold => "1",
-        Paint::Number(number) => ["36", "33", "32", "35", "34", "96", "93", "92", "95", "94"][number % 10],
+        Paint::Number(number) => {
+            ["36", "33", "32", "35", "34", "96", "93", "92", "95", "94"][number % 10]
+        }
     };
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }

@@ -33,7 +33,13 @@ impl Screen {
     fn new(ui: Ui, width: usize) -> Self {
         let live = (ui.live && !ui.quiet)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(12)));
-        Self { ui, width, live, bars: BTreeMap::new(), told: BTreeMap::new() }
+        Self {
+            ui,
+            width,
+            live,
+            bars: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
     }
 
     fn show(&mut self, event: &Event) {
@@ -46,22 +52,38 @@ impl Screen {
         if self.ui.quiet || event.step == "operation" {
             return;
         }
-        let name = event.service.clone().unwrap_or_else(|| event.step.to_owned());
-        let took = event.took_ms.map(|ms| human::took(Duration::from_millis(ms))).unwrap_or_default();
+        let name = event
+            .service
+            .clone()
+            .unwrap_or_else(|| event.step.to_owned());
+        let took = event
+            .took_ms
+            .map(|ms| human::took(Duration::from_millis(ms)))
+            .unwrap_or_default();
         let detail = event.detail.as_str();
         let text = match (event.step, event.event) {
             (_, Kind::Progress) if detail.starts_with("warning: ") => {
-                let line = self.line(Paint::Warn, "!", &name, detail.trim_start_matches("warning: "), "");
+                let line = self.line(
+                    Paint::Warn,
+                    "!",
+                    &name,
+                    detail.trim_start_matches("warning: "),
+                    "",
+                );
                 return self.settle(None, &line);
             }
             (_, Kind::Progress) => return self.progress(event, &name, detail, &took),
-            ("stop", Kind::Started) => return self.motion(&name, "→", &format!("stopping   {detail}")),
+            ("stop", Kind::Started) => {
+                return self.motion(&name, "→", &format!("stopping   {detail}"));
+            }
             ("start", Kind::Started) => return self.motion(&name, "→", "starting"),
             ("release", Kind::Started) => return self.motion(&name, "→", "preparing"),
             (_, Kind::Started) => return self.motion(&name, "→", detail),
             // While it runs: what a service waits for. Without a terminal, only a plan is worth it.
             ("start", Kind::Planned) if detail.starts_with("waits") => {
-                return if self.live.is_some() { self.motion(&name, "·", detail) };
+                return if self.live.is_some() {
+                    self.motion(&name, "·", detail)
+                };
             }
             (_, Kind::Planned) => self.line(Paint::Dim, "·", &name, detail, ""),
             ("release", Kind::Done) => {
@@ -73,10 +95,20 @@ impl Screen {
             }
             ("start", Kind::Ready) => self.line(Paint::Good, "✓", &name, "ready", &took),
             ("stop", Kind::Done) => {
-                let word = if detail.is_empty() { "stopped".to_owned() } else { format!("stopped   {detail}") };
+                let word = if detail.is_empty() {
+                    "stopped".to_owned()
+                } else {
+                    format!("stopped   {detail}")
+                };
                 self.line(Paint::Good, "✓", &name, &word, &took)
             }
-            (_, Kind::Failed) => self.line(Paint::Bad, "✗", &name, detail.trim_start_matches(&format!("{name}: ")), ""),
+            (_, Kind::Failed) => self.line(
+                Paint::Bad,
+                "✗",
+                &name,
+                detail.trim_start_matches(&format!("{name}: ")),
+                "",
+            ),
             (_, Kind::Skipped) if detail == "unchanged" || detail == "not running" => {
                 if !self.ui.verbose {
                     return self.settle(Some(&name), "");
@@ -90,8 +122,16 @@ impl Screen {
     }
 
     fn line(&self, paint: Paint, sign: &str, name: &str, detail: &str, took: &str) -> String {
-        let line = format!("{} {name:<width$}  {detail}", self.ui.paint(paint, sign), width = self.width);
-        if took.is_empty() { line } else { format!("{line}   {took}") }
+        let line = format!(
+            "{} {name:<width$}  {detail}",
+            self.ui.paint(paint, sign),
+            width = self.width
+        );
+        if took.is_empty() {
+            line
+        } else {
+            format!("{line}   {took}")
+        }
     }
 
     /// A line that does not change any more.
@@ -120,7 +160,11 @@ impl Screen {
             }
             bar
         });
-        let line = format!("{} {name:<width$}  {detail}", self.ui.paint(Paint::Warn, sign), width = self.width);
+        let line = format!(
+            "{} {name:<width$}  {detail}",
+            self.ui.paint(Paint::Warn, sign),
+            width = self.width
+        );
         bar.set_message(self.ui.signs(&line));
     }
 

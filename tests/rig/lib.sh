@@ -114,8 +114,8 @@ one_at_a_time() {
   local pid
   mkdir -p "$(dirname "$1")"
   pid=$(cat "$1" 2>/dev/null || true)
-  if [[ $pid =~ ^[0-9]+$ && $pid != "$$" ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$(basename "$0")"; then
-    echo "$rig_failed another $(basename "$0") is running in this checkout (process $pid)" >&2
+  if [[ $pid =~ ^[0-9]+$ && $pid != "$$" && $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") == *"/$(basename "$0")"* ]] 2>/dev/null; then
+    echo "$rig_failed another scripts/$(basename "$0") is running (process $pid)" >&2
     exit 3
   fi
   echo "$$" >"$1"

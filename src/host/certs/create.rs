@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use crate::fault::{Fault, Result};
 
 /// A new key (ECDSA P-256, PKCS#8) and a certificate for `host` and `extra_names` that it signs
-/// itself, valid for `days` from now: `(certificate, key)`, both PEM. Names may be wildcards or
-/// IP addresses.
+/// itself, valid for `days` from now (a hundred years at most): `(certificate, key)`, both PEM.
+/// Names may be wildcards or IP addresses.
 pub fn self_signed(host: &str, extra_names: &[&str], days: u32) -> Result<(String, String)> {
     let failed = |error: rcgen::Error| {
         Box::new(Fault::problem(
@@ -32,7 +32,8 @@ pub fn self_signed(host: &str, extra_names: &[&str], days: u32) -> Result<(Strin
     // A clock that runs a little behind must not find it "not yet valid".
     let from = SystemTime::now() - Duration::from_secs(3600);
     params.not_before = from.into();
-    params.not_after = (from + Duration::from_secs(u64::from(days) * 86_400 + 3600)).into();
+    params.not_after =
+        (from + Duration::from_secs(u64::from(days.min(36_500)) * 86_400 + 3600)).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.distinguished_name = rcgen::DistinguishedName::new();

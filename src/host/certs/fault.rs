@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{CertFile, CertProblem, CertTrouble};
 use crate::fault::Fault;
+use crate::host::reach::hint::word;
 
 const NGINX: &str = "nginx does not start with it, so every site on this host is down";
 const BROWSERS: &str = "browsers warn or refuse, and programs that call the API stop";
@@ -265,11 +266,5 @@ fn days(from: Timestamp, until: Timestamp) -> String {
 
 /// A path as a shell needs it.
 fn shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%:".contains(&b);
-    if text.bytes().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    word(&path.display().to_string())
 }

@@ -212,7 +212,7 @@ fn a_file_that_others_own_cannot_be_read() {
         return; // root reads everything
     }
     let pair = Pair::self_signed("h.example.org", &[]);
-    fs::set_permissions(pair.path("key.pem"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(pair.path("key.pem"), fs::Permissions::from_mode(0o0)).unwrap();
     assert!(matches!(
         pair.troubles()[..],
         [CertTrouble::Unreadable(CertFile::Key, _)]
@@ -284,7 +284,7 @@ fn a_life_has_a_beginning_and_an_end() {
         .inspect_for(
             "h.example.org",
             false,
-            now + SignedDuration::from_hours(88 * 24),
+            now + SignedDuration::from_hours(87 * 24),
         )
         .problems[0]
         .fault();

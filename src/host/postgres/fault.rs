@@ -1,9 +1,9 @@
 //! What to tell an operator about a database that cannot be used.
 
-use std::net::IpAddr;
-
+use super::names::{address_in, hba_word, package_of, sql_name};
 use super::{PostgresOutcome, PostgresReport, PostgresServer};
 use crate::fault::Fault;
+use crate::host::reach::hint::{on_machine, quoted, word};
 use crate::host::reach::{self, Place, host_port, seen_from};
 use crate::host::url::DatabaseUrl;
 
@@ -22,8 +22,8 @@ impl PostgresReport {
         from: &str,
         subnet: Option<&str>,
     ) -> Option<Fault> {
-        let at = Where { label, url, from };
-        let fault = match self.outcome {
+        let at = Where { label, url };
+        let mut fault = match self.outcome {
             PostgresOutcome::Usable => match &self.server {
                 Some(server) => at.shortcomings(server)?,
                 None => return None,
@@ -38,15 +38,19 @@ impl PostgresReport {
                 };
                 let refused = [
                     at.on_server("systemctl status postgresql"),
-                    psql("SHOW listen_addresses"),
-                    format!("sudo ss -ltnp 'sport = :{}'", url.port()),
+                    // Not by this port: the server may well be there under another one.
+                    at.on_server("pg_lsclusters"),
+                    at.on_server("sudo -u postgres psql -c 'SHOW listen_addresses'"),
+                    at.on_server(&format!("sudo ss -ltnp 'sport = :{}'", url.port())),
                 ];
                 reach::explain(kind, &place, &self.attempts, &refused)
             }
             PostgresOutcome::HbaRejected => self.hba(&at, subnet),
             _ => self.other(&at),
         };
-        let mut fault = fault.why(consequences(label));
+        if fault.why.is_empty() {
+            fault = fault.why(consequences(label));
+        }
         // First in the list: which database all the rest is about.
         fault
             .evidence
@@ -64,6 +68,7 @@ impl PostgresReport {
     fn hba(&self, at: &Where<'_>, subnet: Option<&str>) -> Fault {
         let (user, database) = (at.url.user(), at.url.database());
         let message = self.message.as_deref().unwrap_or_default();
+        let rejected = message.contains("rejects");
         let client = address_in(message);
         let allowed = match (subnet, client) {
             (Some(subnet), _) => subnet.to_owned(),
@@ -80,34 +85,39 @@ impl PostgresReport {
         let mut fault = at.fault(
             format!("pg_hba.conf does not let {user} in"),
             format!(
-                "the server's pg_hba.conf has no line that lets role {user} into database \
-                 {database} from {}",
+                "the server's pg_hba.conf {} role {user} into database {database} from {}",
+                if rejected {
+                    "has a line that does not let"
+                } else {
+                    "has no line that lets"
+                },
                 client.map_or_else(|| "there".to_owned(), |ip| ip.to_string()),
             ),
         );
         if self.tls_offered == Some(true) {
             fault = fault.evidence(
-                "the server offers TLS; a line `hostssl` does not count here, as this URL goes \
-                 without TLS",
+                "the server offers TLS; a `hostssl` line lets in only those who use it, and \
+                 without sslmode=require in the URL the Go services do not",
             );
         }
-        if message.contains("rejects") {
+        if rejected {
             return fault
                 .evidence("a `reject` line matches first: the new line has to stand above it")
                 .evidence(format!("line to add: {line}"))
-                .next(psql(
+                .next(at.psql(
                     "SELECT line_number, type, database, user_name, address, auth_method \
                      FROM pg_hba_file_rules",
                 ))
-                .next("sudoedit \"$(sudo -u postgres psql -tAc 'SHOW hba_file')\"")
-                .next("sudo systemctl reload postgresql");
+                .next(at.on_server(&format!("sudoedit {}", at.hba_file())))
+                .next(at.on_server("sudo systemctl reload postgresql"));
         }
         fault
             .next(at.on_server(&format!(
-                "echo {} | sudo tee -a \"$(sudo -u postgres psql -tAc 'SHOW hba_file')\"",
-                quoted(&line)
+                "echo {} | sudo tee -a {}",
+                quoted(&line),
+                at.hba_file()
             )))
-            .next("sudo systemctl reload postgresql")
+            .next(at.on_server("sudo systemctl reload postgresql"))
     }
 
     fn other(&self, at: &Where<'_>) -> Fault {
@@ -120,8 +130,8 @@ impl PostgresReport {
                     format!("no answer from PostgreSQL within {} ms", self.took_ms),
                 )
                 .next(at.on_server("systemctl status postgresql"))
-                .next("sudo journalctl -u 'postgresql*' -n 50")
-                .next(format!("sudo ss -ltnp 'sport = :{}'", at.url.port())),
+                .next(at.on_server("sudo journalctl -u 'postgresql*' -n 50"))
+                .next(at.on_server(&format!("sudo ss -ltnp 'sport = :{}'", at.url.port()))),
             PostgresOutcome::NotPostgres => at
                 .fault(
                     format!("{place} is not PostgreSQL"),
@@ -137,8 +147,8 @@ impl PostgresReport {
                          such role: the server says which in its own log only"
                     ),
                 )
-                .next(at.on_server("sudo -u postgres psql -c '\\du'"))
-                .next(format!("sudo -u postgres psql -c {}", quoted(&format!("\\password {}", sql_name(user))))),
+                .next(at.psql("\\du"))
+                .next(at.psql(&format!("\\password {}", sql_name(user)))),
             PostgresOutcome::PasswordMissing => at
                 .fault(
                     format!("PostgreSQL wants a password for {user}"),
@@ -152,29 +162,29 @@ impl PostgresReport {
                     "pg_hba.conf asks for a method that the services do not have (peer, ident, \
                      gss, cert): they log in with a password",
                 )
-                .next(psql(
+                .next(at.psql(
                     "SELECT line_number, type, database, user_name, address, auth_method \
                      FROM pg_hba_file_rules",
                 ))
-                .next("sudo systemctl reload postgresql"),
+                .next(at.on_server("sudo systemctl reload postgresql")),
             PostgresOutcome::RoleMissing => at
                 .fault(
                     format!("PostgreSQL has no role {user}"),
                     format!("the server knows no role {user}"),
                 )
-                .next(at.on_server(&format!("sudo -u postgres createuser --pwprompt {}", word(user)))),
+                .next(at.as_postgres("createuser", &format!("--pwprompt {}", word(user)))),
             PostgresOutcome::RoleMayNotLogIn => at
                 .fault(
                     format!("role {user} may not log in"),
                     format!("role {user} exists, without the right to log in"),
                 )
-                .next(psql(&format!("ALTER ROLE {} LOGIN", sql_name(user)))),
+                .next(at.psql(&format!("ALTER ROLE {} LOGIN", sql_name(user)))),
             PostgresOutcome::MayNotConnect => at
                 .fault(
                     format!("{user} may not connect to database {database}"),
                     format!("role {user} lacks the privilege CONNECT on database {database}"),
                 )
-                .next(psql(&format!(
+                .next(at.psql(&format!(
                     "GRANT CONNECT ON DATABASE {} TO {}",
                     sql_name(database),
                     sql_name(user)
@@ -184,8 +194,8 @@ impl PostgresReport {
                     format!("database {database} does not exist"),
                     format!("the server is there and lets {user} in, but has no database {database}"),
                 )
-                .next(at.on_server("sudo -u postgres psql -l"))
-                .next(format!("sudo -u postgres createdb -O {} {}", word(user), word(database))),
+                .next(at.as_postgres("psql", "-l"))
+                .next(at.as_postgres("createdb", &format!("-O {} {}", word(user), word(database)))),
             PostgresOutcome::StartingUp => at
                 .fault(
                     "PostgreSQL is starting up",
@@ -199,17 +209,17 @@ impl PostgresReport {
                     "the server lets nobody in any more: somebody or something is stopping it",
                 )
                 .next(at.on_server("systemctl status postgresql"))
-                .next("sudo systemctl start postgresql"),
+                .next(at.on_server("sudo systemctl start postgresql")),
             PostgresOutcome::TooManyConnections => at
                 .fault(
                     "PostgreSQL has no connection left",
                     format!("all connections that role {user} may have are in use"),
                 )
-                .next(psql(
+                .next(at.psql(
                     "SELECT usename, client_addr, state, count(*) FROM pg_stat_activity \
                      GROUP BY 1, 2, 3 ORDER BY 4 DESC",
                 ))
-                .next(psql("SHOW max_connections")),
+                .next(at.psql("SHOW max_connections")),
             PostgresOutcome::TlsRequired => at
                 .fault(
                     "PostgreSQL takes connections with TLS only",
@@ -226,7 +236,7 @@ impl PostgresReport {
                     ),
                 )
                 .evidence("put sslmode=disable in the URL, or switch TLS on in the server")
-                .next(psql("SHOW ssl")),
+                .next(at.psql("SHOW ssl")),
             _ => at
                 .fault(
                     "PostgreSQL does not let the services in",
@@ -241,7 +251,6 @@ impl PostgresReport {
 struct Where<'a> {
     label: &'a str,
     url: &'a DatabaseUrl,
-    from: &'a str,
 }
 
 impl Where<'_> {
@@ -249,13 +258,31 @@ impl Where<'_> {
         Fault::problem(format!("{}: {}", self.label, headline.as_ref()), what)
     }
 
-    /// A command with a remark on where it belongs, which a shell takes for a comment.
+    /// A command for the machine of the server, with a remark where that is another one.
     fn on_server(&self, command: &str) -> String {
-        if reach::is_loopback(self.url.host()) {
-            command.to_owned()
-        } else {
-            format!("{command}   # on {}", self.url.host())
+        on_machine(self.url.host(), command)
+    }
+
+    /// One of PostgreSQL's programs, run as its superuser on its machine.
+    fn as_postgres(&self, program: &str, arguments: &str) -> String {
+        self.on_server(&format!("{}{arguments}", self.program(program)))
+    }
+
+    fn psql(&self, sql: &str) -> String {
+        self.as_postgres("psql", &format!("-c {}", quoted(sql)))
+    }
+
+    /// The beginning of such a command; the port only where it is not the usual one.
+    fn program(&self, name: &str) -> String {
+        match self.url.port() {
+            5432 => format!("sudo -u postgres {name} "),
+            port => format!("sudo -u postgres {name} -p {port} "),
         }
+    }
+
+    /// `"$(sudo -u postgres psql -tAc 'SHOW hba_file')"`
+    fn hba_file(&self) -> String {
+        format!("\"$({}-tAc 'SHOW hba_file')\"", self.program("psql"))
     }
 
     /// What is wrong with a database that lets the role in.
@@ -267,8 +294,8 @@ impl Where<'_> {
                     format!("database {database} is read-only"),
                     "the server is a standby, or switched to read-only: every write fails",
                 )
-                .next(psql("SELECT pg_is_in_recovery()"))
-                .next(psql("SHOW default_transaction_read_only")),
+                .next(self.psql("SELECT pg_is_in_recovery()"))
+                .next(self.psql("SHOW default_transaction_read_only")),
             );
         }
         let missing: Vec<_> = server
@@ -289,7 +316,11 @@ impl Where<'_> {
                     self.url.user()
                 ),
             )
-            .evidence(format!("PostgreSQL {}", server.version));
+            .evidence(format!("PostgreSQL {}", server.version))
+            .why(format!(
+                "{} can be neither set up nor upgraded: its migrations stop there",
+                self.label
+            ));
         for extension in &missing {
             if !extension.available {
                 fault = fault
@@ -297,36 +328,17 @@ impl Where<'_> {
                         "the server's files of {} are not installed",
                         extension.name
                     ))
-                    .next(self.on_server(&install(&extension.name, server.version_number)));
+                    .next(self.on_server(&package_of(&extension.name, server.version_number)));
             }
         }
         for name in names {
             let create = format!("CREATE EXTENSION {}", sql_name(name));
-            fault = fault.next(format!(
-                "sudo -u postgres psql -d {} -c {}",
-                word(database),
-                quoted(&create)
+            fault = fault.next(self.as_postgres(
+                "psql",
+                &format!("-d {} -c {}", word(database), quoted(&create)),
             ));
         }
-        Some(fault.evidence(format!("asked {}", seen_from(self.from))))
-    }
-}
-
-/// The Debian package of an extension's files.
-fn install(extension: &str, version_number: u32) -> String {
-    // Before version 10 the second number was part of the major version.
-    let major = if version_number >= 100_000 {
-        (version_number / 10_000).to_string()
-    } else {
-        format!("{}.{}", version_number / 10_000, version_number / 100 % 100)
-    };
-    match extension {
-        "postgis" | "postgis_topology" if version_number >= 120_000 => {
-            format!("sudo apt-get install -y postgresql-{major}-postgis-3")
-        }
-        "postgis" | "postgis_topology" => format!("apt-cache search postgresql-{major}-postgis"),
-        _ if version_number >= 100_000 => format!("sudo apt-get install -y postgresql-{major}"),
-        _ => format!("sudo apt-get install -y postgresql-contrib-{major}"),
+        Some(fault)
     }
 }
 
@@ -345,61 +357,4 @@ fn consequences(label: &str) -> &'static str {
     } else {
         "every service that uses this database fails"
     }
-}
-
-/// The client's address as the server names it in a message of any language: the first quoted
-/// word that is an address.
-fn address_in(message: &str) -> Option<IpAddr> {
-    message
-        .split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':')))
-        .filter(|word| word.len() > 2)
-        .find_map(|word| word.trim_matches(['.']).parse().ok())
-}
-
-fn psql(sql: &str) -> String {
-    format!("sudo -u postgres psql -c {}", quoted(sql))
-}
-
-/// In single quotes, for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// For a shell, quoted where that is needed.
-fn word(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    if text.bytes().all(plain) && !text.starts_with('-') {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
-}
-
-/// A name in SQL, in double quotes where it is not plain.
-fn sql_name(name: &str) -> String {
-    if is_plain_name(name) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
-}
-
-/// A name in pg_hba.conf. Quoted, keywords such as `all` lose their meaning.
-fn hba_word(name: &str) -> String {
-    let keyword = matches!(
-        name,
-        "all" | "sameuser" | "samerole" | "samegroup" | "replication"
-    );
-    if is_plain_name(name) && !keyword {
-        name.to_owned()
-    } else {
-        format!("\"{name}\"")
-    }
-}
-
-fn is_plain_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }

@@ -238,7 +238,7 @@ fn the_report_survives_json() {
 
 #[test]
 fn the_line_that_pg_hba_lacks_is_given() {
-    let url = url("postgres://rapidpro:pw@10.0.10.4/rapidpro");
+    let url = url("postgres://rapidpro:pw@203.0.113.4/rapidpro");
     let mut report = report(PostgresOutcome::HbaRejected);
     report.sqlstate = Some("28000".into());
     report.message = Some(
@@ -252,8 +252,11 @@ fn the_line_that_pg_hba_lacks_is_given() {
         fault.next[0].contains("'host  rapidpro  rapidpro  172.18.0.0/16  md5'"),
         "{fault:?}"
     );
-    assert!(fault.next[0].ends_with("# on 10.0.10.4"));
-    assert_eq!(fault.next[1], "sudo systemctl reload postgresql");
+    assert!(fault.next[0].ends_with("# on 203.0.113.4"));
+    assert_eq!(
+        fault.next[1],
+        "sudo systemctl reload postgresql   # on 203.0.113.4"
+    );
     assert!(fault.evidence[1].starts_with("SQLSTATE 28000: no pg_hba.conf entry"));
     let fault = report.fault("RapidPro", &url, "a container", None).unwrap();
     assert!(fault.next[0].contains("192.168.0.7/32"), "{fault:?}");
@@ -261,7 +264,7 @@ fn the_line_that_pg_hba_lacks_is_given() {
 
 #[test]
 fn missing_extensions_matter_only_where_the_role_cannot_create_them() {
-    let url = url("postgres://r@10.0.10.4/Odd'name");
+    let url = url("postgres://r@203.0.113.4/Odd'name");
     let mut report = report(PostgresOutcome::Usable);
     let extension = |name: &str, available, may_create| MissingExtension {
         name: name.into(),
@@ -285,8 +288,8 @@ fn missing_extensions_matter_only_where_the_role_cannot_create_them() {
     assert_eq!(
         fault.next,
         [
-            "sudo apt-get install -y postgresql-15-postgis-3   # on 10.0.10.4",
-            "sudo -u postgres psql -d 'Odd'\\''name' -c 'CREATE EXTENSION postgis'",
+            "sudo apt-get install -y postgresql-15-postgis-3   # on 203.0.113.4",
+            "sudo -u postgres psql -d 'Odd'\\''name' -c 'CREATE EXTENSION postgis'   # on 203.0.113.4",
         ]
     );
     report.server = Some(server(Vec::new(), true));

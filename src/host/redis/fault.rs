@@ -2,6 +2,7 @@
 
 use super::{RedisOutcome, RedisReport};
 use crate::fault::Fault;
+use crate::host::reach::hint::on_machine;
 use crate::host::reach::{self, Place, host_port, seen_from};
 use crate::host::url::RedisUrl;
 
@@ -22,9 +23,12 @@ impl RedisReport {
                     from,
                 };
                 let refused = [
-                    on_server(url, "systemctl status redis-server"),
+                    on_machine(url.host(), "systemctl status redis-server"),
                     "grep -nE '^(bind|port|protected-mode)' /etc/redis/redis.conf".to_owned(),
-                    format!("sudo ss -ltnp 'sport = :{}'", url.port()),
+                    on_machine(
+                        url.host(),
+                        &format!("sudo ss -ltnp 'sport = :{}'", url.port()),
+                    ),
                 ];
                 reach::explain(kind, &place, &self.attempts, &refused)
             }
@@ -50,8 +54,12 @@ impl RedisReport {
         let place = host_port(url.host(), url.port());
         let fault =
             |headline: String, what: &str| Fault::problem(format!("{label}: {headline}"), what);
-        let cli =
-            |command: &str| format!("redis-cli -h {} -p {} {command}", url.host(), url.port());
+        let login = match url.password() {
+            Some(_) => " --askpass",
+            None => "",
+        };
+        let (host, port) = (url.host(), url.port());
+        let cli = |command: &str| format!("redis-cli -h {host} -p {port}{login} {command}");
         let settings = "ooy config --check";
         match self.outcome {
             RedisOutcome::Silent => fault(
@@ -59,31 +67,31 @@ impl RedisReport {
                 "no answer from Redis in time: it hangs, or something else listens there",
             )
             .evidence(format!("waited {} ms", self.took_ms))
-            .next(on_server(url, "systemctl status redis-server"))
-            .next(format!("sudo ss -ltnp 'sport = :{}'", url.port())),
+            .next(on_machine(url.host(), "systemctl status redis-server"))
+            .next(on_machine(url.host(), &format!("sudo ss -ltnp 'sport = :{}'", url.port()))),
             RedisOutcome::NotRedis => fault(
                 format!("{place} is not Redis"),
                 "what answers there does not speak Redis's protocol: the port belongs to something else",
             )
-            .next(on_server(url, &format!("sudo ss -ltnp 'sport = :{}'", url.port()))),
+            .next(on_machine(url.host(), &format!("sudo ss -ltnp 'sport = :{}'", url.port()))),
             RedisOutcome::PasswordMissing => fault(
                 "Redis wants a password".into(),
                 "the URL in the settings has no password, and Redis asks for one",
             )
             .evidence("written as redis://:password@host:port/db")
-            .next(on_server(url, "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
+            .next(on_machine(url.host(), "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
             .next(settings),
             RedisOutcome::WrongPassword => fault(
                 "Redis does not accept the password".into(),
                 "the password in the settings is not the one that Redis has",
             )
-            .next(on_server(url, "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
+            .next(on_machine(url.host(), "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
             .next(settings),
             RedisOutcome::PasswordNotWanted => fault(
                 "Redis has no password".into(),
                 "the URL in the settings has a password, Redis has none, and so refuses the login",
             )
-            .next(on_server(url, "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
+            .next(on_machine(url.host(), "sudo grep -n '^requirepass' /etc/redis/redis.conf"))
             .next(settings),
             RedisOutcome::NotPermitted => fault(
                 format!("Redis does not permit {} enough", url.user().unwrap_or("the default user")),
@@ -95,8 +103,8 @@ impl RedisReport {
                 "Redis has no password and so answers its own host only: containers are refused",
             )
             .evidence("set `requirepass` in /etc/redis/redis.conf, then the password in the settings")
-            .next(on_server(url, "sudoedit /etc/redis/redis.conf"))
-            .next("sudo systemctl restart redis-server")
+            .next(on_machine(url.host(), "sudoedit /etc/redis/redis.conf"))
+            .next(on_machine(url.host(), "sudo systemctl restart redis-server"))
             .next(settings),
             RedisOutcome::Loading => fault(
                 "Redis is loading its data".into(),
@@ -107,7 +115,7 @@ impl RedisReport {
                 "Redis cannot save and refuses every write".into(),
                 "the last save to disk failed (disk full, or no permission), so Redis stopped taking writes",
             )
-            .next(on_server(url, "df -h /var/lib/redis"))
+            .next(on_machine(url.host(), "df -h /var/lib/redis"))
             .next("sudo tail -n 20 /var/log/redis/redis-server.log")
             .next(cli("BGSAVE")),
             RedisOutcome::ReadOnly => fault(
@@ -138,17 +146,8 @@ impl RedisReport {
                 "Redis does not let the services in".into(),
                 "Redis, or what stands before it, answered with an error or ended the connection",
             )
-            .next(on_server(url, "sudo tail -n 20 /var/log/redis/redis-server.log")),
+            .next(on_machine(url.host(), "sudo tail -n 20 /var/log/redis/redis-server.log")),
         }
-    }
-}
-
-/// A command with a remark on where it belongs, which a shell takes for a comment.
-fn on_server(url: &RedisUrl, command: &str) -> String {
-    if reach::is_loopback(url.host()) {
-        command.to_owned()
-    } else {
-        format!("{command}   # on {}", url.host())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::mask;
 use crate::host::reach::{self, NotConnected};
@@ -87,23 +87,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects at the latest at `until`, logs in, chooses the database. The caller sets the
-    /// deadline for what follows the connection.
+    /// Connects, logs in and chooses the database, all of it at the latest at `until`. The
+    /// caller sets the deadline for what follows.
     pub async fn open(url: &RedisUrl, until: Instant) -> Result<Self, RedisError> {
         let mut connection = Self::connect(url, until).await?;
-        match connection.introduce(url).await {
+        match timeout_at(until, connection.introduce(url)).await {
+            Err(_) => Err(RedisError::Silent),
+            Ok(Ok(())) => Ok(connection),
             // Protected mode and a full server answer before they are asked, and close: what we
             // had sent by then makes the kernel throw their answer away. Listen first, then.
-            Err(closed @ RedisError::Closed(_)) => {
+            Ok(Err(closed @ RedisError::Closed(_))) => {
                 let mut second = Self::connect(url, until).await?;
-                let heard = tokio::time::timeout(Duration::from_millis(300), second.reply());
-                match heard.await {
+                let patience = until.min(Instant::now() + Duration::from_millis(300));
+                match timeout_at(patience, second.reply()).await {
                     Ok(Err(error @ RedisError::Answer(_))) => Err(error),
                     _ => Err(closed),
                 }
             }
-            Err(error) => Err(error),
-            Ok(()) => Ok(connection),
+            Ok(Err(error)) => Err(error),
         }
     }
 
@@ -211,8 +212,12 @@ impl Connection {
     }
 
     /// Redis explains at length (protected mode: 900 characters); the first sentence says it.
+    /// An unknown command is answered with its arguments, and AUTH can be an unknown command.
     fn first_sentence(&self, text: &str) -> String {
         let sentence = text.split_once(". ").map_or(text, |(first, _)| first);
+        let sentence = sentence
+            .split_once(", with args beginning")
+            .map_or(sentence, |(first, _)| first);
         mask(sentence, self.password.as_deref(), &[])
     }
 }

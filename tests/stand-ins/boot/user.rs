@@ -20,3 +20,4 @@ pub fn exec_as(user: &str, command: &[String]) -> ! {
     eprintln!("su-exec: {program}: {problem}");
     std::process::exit(127)
 }
+//

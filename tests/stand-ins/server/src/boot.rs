@@ -62,8 +62,7 @@ impl Booted {
 pub const SMALL_STACK: usize = 512 * 1024;
 
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
-    let spawned =
-        std::thread::Builder::new().name(name.into()).stack_size(SMALL_STACK).spawn(work);
+    let spawned = std::thread::Builder::new().name(name.into()).stack_size(SMALL_STACK).spawn(work);
     if let Err(problem) = spawned {
         eprintln!("ooy-stand-in: no thread for {name}: {problem}");
         process::die_by(process::SIGTERM);

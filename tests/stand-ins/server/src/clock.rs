@@ -42,7 +42,8 @@ pub fn utc_text(epoch_micros: i64, digits: usize) -> String {
 }
 
 fn utc(epoch_micros: i64, separator: char, digits: usize) -> String {
-    let (days, rest) = (epoch_micros.div_euclid(86_400_000_000), epoch_micros.rem_euclid(86_400_000_000));
+    let (days, rest) =
+        (epoch_micros.div_euclid(86_400_000_000), epoch_micros.rem_euclid(86_400_000_000));
     let (year, month, day) = civil_from_days(days);
     let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
     let fraction = format!("{micros:06}");

@@ -15,6 +15,7 @@ mod mailroom;
 mod pg;
 mod process;
 mod random;
+mod rapidpro;
 mod record;
 mod redis;
 mod signals;

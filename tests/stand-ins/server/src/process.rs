@@ -3,7 +3,9 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 pub use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
@@ -52,12 +54,18 @@ pub fn wait_for_signal(signals: &[i32]) -> i32 {
     }
 }
 
-/// For a child between fork and exec: the mask is inherited, and a job that cannot be
-/// terminated is not what cron starts.
-pub fn unblock_all_signals() {
-    let set = signal_set(&[]);
-    // SAFETY: the set is initialised; pthread_sigmask is async-signal-safe.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) };
+/// The mask is inherited by children, and a job that cannot be terminated is not what cron
+/// starts.
+pub fn give_signals_back(command: &mut Command) {
+    // SAFETY: between fork and exec only sigemptyset and pthread_sigmask are called, which
+    // are async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            let set = signal_set(&[]);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+            Ok(())
+        });
+    }
 }
 
 /// End as an unhandled signal would end the process. Returns when the kernel drops the

@@ -58,7 +58,9 @@ impl Signals {
 /// be killed by its own signal, and the runtime then ends with 2.
 pub fn unhandled_in_go(signal: i32) -> ! {
     if signal == process::SIGQUIT {
-        eprintln!("SIGQUIT: quit\nPC=0x46e2a1 m=0 sigcode=0\n\ngoroutine 0 [idle]:\nruntime.futex()");
+        eprintln!(
+            "SIGQUIT: quit\nPC=0x46e2a1 m=0 sigcode=0\n\ngoroutine 0 [idle]:\nruntime.futex()"
+        );
         std::process::exit(2);
     }
     process::die_by(signal);

@@ -96,9 +96,7 @@ impl Steer {
     }
 
     /// An empty variable counts as unset, as compose gives one for `${NAME-}`.
-    fn from_environment(
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, String> {
+    fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Self, String> {
         let mut steer = Self::default();
         for (name, value) in variables {
             if let Some(key) = name.strip_prefix(PREFIX)
@@ -191,9 +189,8 @@ impl Steering {
         let limit = Duration::from_secs_f64(steer.unhealthy_seconds);
         if steer.unhealthy_seconds != self.environment.unhealthy_seconds {
             let written = std::fs::metadata(&self.control_file).and_then(|m| m.modified());
-            return written.is_ok_and(|at| {
-                SystemTime::now().duration_since(at).is_ok_and(|age| age < limit)
-            });
+            return written
+                .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age < limit));
         }
         let since = *self.ready_since.lock().unwrap();
         since.is_none_or(|at| at.elapsed() < limit)

@@ -1,3 +1,7 @@
-pub mod cron { pub fn run(_: &[String]) -> ! { todo!() } }
-pub mod crontab { pub fn run(_: &[String]) -> ! { todo!() } }
-pub mod python { pub fn run(_: &[String]) -> ! { todo!() } }
+//! What bigquery-sync needs: cron with its table, and the two scripts that the table runs.
+
+pub mod cron;
+pub mod crontab;
+mod etl;
+pub mod python;
+mod table;

@@ -86,7 +86,9 @@ pub fn health(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
     })?;
     let level = call.parameter("level").unwrap_or("cluster");
     if !matches!(level, "cluster" | "indices" | "shards") {
-        let reason = format!("level parameter must be one of [cluster], [indices] or [shards] but was [{level}]");
+        let reason = format!(
+            "level parameter must be one of [cluster], [indices] or [shards] but was [{level}]"
+        );
         return Err(Failure::illegal_argument(reason));
     }
     let deadline = Instant::now() + limit;
@@ -340,8 +342,15 @@ pub fn settings(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
 /// restart of the whole cluster.
 pub fn update_settings(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
     let body = call.required_json()?;
-    let known = ["cluster.routing.", "cluster.info.", "cluster.max_shards_per_node",
-        "cluster.blocks.", "action.", "indices.", "logger."];
+    let known = [
+        "cluster.routing.",
+        "cluster.info.",
+        "cluster.max_shards_per_node",
+        "cluster.blocks.",
+        "action.",
+        "indices.",
+        "logger.",
+    ];
     let mut shown = json!({"acknowledged": true, "persistent": {}, "transient": {}});
     for (scope, values) in body.as_object().into_iter().flatten() {
         if !matches!(scope.as_str(), "persistent" | "transient") {

@@ -42,8 +42,10 @@ fn apply(store: &mut Store, write: Write) -> Outcome<(u16, Value)> {
             .with("index", json!(name))
     };
     if let (Some(have), true) = (existing, write.create) {
-        let reason =
-            format!("[{}]: version conflict, document already exists (current version [{have}])", write.id);
+        let reason = format!(
+            "[{}]: version conflict, document already exists (current version [{have}])",
+            write.id
+        );
         return Err(conflict(reason));
     }
     if let (Some(have), Some(wanted)) = (existing, write.external_version)
@@ -312,13 +314,14 @@ fn parse_bulk(body: &[u8], default_index: Option<&str>) -> Outcome<Vec<Operation
             Some(Value::Number(n)) => Some(n.to_string()),
             _ => None,
         };
-        let index = text("_index").or_else(|| default_index.map(str::to_owned)).ok_or_else(|| {
-            Failure::new(
-                400,
-                "action_request_validation_exception",
-                "Validation Failed: 1: index is missing;",
-            )
-        })?;
+        let index =
+            text("_index").or_else(|| default_index.map(str::to_owned)).ok_or_else(|| {
+                Failure::new(
+                    400,
+                    "action_request_validation_exception",
+                    "Validation Failed: 1: index is missing;",
+                )
+            })?;
         let external = text("version_type").is_some_and(|kind| kind == "external");
         let source = if action == "delete" {
             None

@@ -17,13 +17,7 @@ pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     pub fn new(status: u16, kind: &str, reason: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind: kind.into(),
-            reason: reason.into(),
-            details: Map::new(),
-            bare: false,
-        }
+        Self { status, kind: kind.into(), reason: reason.into(), details: Map::new(), bare: false }
     }
 
     /// `{"error":"…","status":…}` without a type: what the REST controller itself refuses.
@@ -77,13 +71,12 @@ impl Failure {
     #[must_use]
     pub fn on_all_shards(self, index: &str) -> Self {
         let cause = self.cause();
-        let mut wrapped = Self::new(self.status, "search_phase_execution_exception", "all shards failed")
-            .with("phase", json!("query"))
-            .with("grouped", json!(true));
-        wrapped = wrapped.with(
-            "failed_shards",
-            json!([{"shard": 0, "index": index, "reason": cause}]),
-        );
+        let mut wrapped =
+            Self::new(self.status, "search_phase_execution_exception", "all shards failed")
+                .with("phase", json!("query"))
+                .with("grouped", json!(true));
+        wrapped =
+            wrapped.with("failed_shards", json!([{"shard": 0, "index": index, "reason": cause}]));
         wrapped
     }
 }

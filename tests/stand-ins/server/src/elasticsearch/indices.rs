@@ -143,13 +143,25 @@ fn mappings(value: &Value, include_type_name: bool) -> Outcome<Value> {
              include_type_name is set to true.",
         ));
     }
-    let meta = ["properties", "dynamic", "_routing", "_source", "_meta", "date_detection",
-        "numeric_detection", "dynamic_templates", "dynamic_date_formats"];
+    let meta = [
+        "properties",
+        "dynamic",
+        "_routing",
+        "_source",
+        "_meta",
+        "date_detection",
+        "numeric_detection",
+        "dynamic_templates",
+        "dynamic_date_formats",
+    ];
     if let Some(unknown) = fields.keys().find(|k| !meta.contains(&k.as_str())) {
         return Err(Failure::new(
             400,
             "mapper_parsing_exception",
-            format!("Root mapping definition has unsupported parameters:  [{unknown} : {}]", fields[unknown]),
+            format!(
+                "Root mapping definition has unsupported parameters:  [{unknown} : {}]",
+                fields[unknown]
+            ),
         ));
     }
     Ok(value.clone())
@@ -172,9 +184,11 @@ pub fn exists(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
 }
 
 pub fn settings(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
-    let shown = each(elastic, call, |name, index| {
-        json!({"settings": {"index": shown_settings(name, index)}})
-    })?;
+    let shown = each(
+        elastic,
+        call,
+        |name, index| json!({"settings": {"index": shown_settings(name, index)}}),
+    )?;
     Ok(Answer::Json(200, shown))
 }
 
@@ -183,11 +197,7 @@ pub fn mapping(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
     Ok(Answer::Json(200, shown))
 }
 
-fn each(
-    elastic: &Elastic,
-    call: &Call,
-    show: impl Fn(&str, &Index) -> Value,
-) -> Outcome<Value> {
+fn each(elastic: &Elastic, call: &Call, show: impl Fn(&str, &Index) -> Value) -> Outcome<Value> {
     let target = call.target();
     if target.starts_with('_') && target != "_all" {
         check_index_name(target)?;
@@ -334,19 +344,18 @@ fn apply_alias_action(
     removed: &mut Vec<String>,
 ) -> Outcome<()> {
     let unknown = || Failure::parsing("[aliases] failed to parse field [actions]");
-    let (kind, details) =
-        action.as_object().and_then(|a| a.iter().next()).ok_or_else(unknown)?;
-    let expression = details["index"].as_str().ok_or_else(|| {
-        Failure::illegal_argument("One of [index] or [indices] is required")
-    })?;
+    let (kind, details) = action.as_object().and_then(|a| a.iter().next()).ok_or_else(unknown)?;
+    let expression = details["index"]
+        .as_str()
+        .ok_or_else(|| Failure::illegal_argument("One of [index] or [indices] is required"))?;
     let names = resolve(store, expression)?;
     if kind == "remove_index" {
         removed.extend(names);
         return Ok(());
     }
-    let alias = details["alias"].as_str().ok_or_else(|| {
-        Failure::illegal_argument("One of [alias] or [aliases] is required")
-    })?;
+    let alias = details["alias"]
+        .as_str()
+        .ok_or_else(|| Failure::illegal_argument("One of [alias] or [aliases] is required"))?;
     let mut touched = aliases.iter_mut().filter(|(name, _)| names.contains(name));
     match kind.as_str() {
         "add" => {

@@ -34,14 +34,12 @@ pub fn parse(options: &str) -> Result<Heap, String> {
     for option in options.split_whitespace() {
         if let Some(size) = option.strip_prefix("-Xms") {
             let bytes = size_in_bytes(size);
-            heap.initial = Some(
-                bytes.ok_or_else(|| fatal(format!("Invalid initial heap size: {option}")))?,
-            );
+            heap.initial =
+                Some(bytes.ok_or_else(|| fatal(format!("Invalid initial heap size: {option}")))?);
         } else if let Some(size) = option.strip_prefix("-Xmx") {
             let bytes = size_in_bytes(size);
-            heap.maximum = Some(
-                bytes.ok_or_else(|| fatal(format!("Invalid maximum heap size: {option}")))?,
-            );
+            heap.maximum =
+                Some(bytes.ok_or_else(|| fatal(format!("Invalid maximum heap size: {option}")))?);
         } else if let Some(value) = option.strip_prefix("-Des.enforce.bootstrap.checks=") {
             if value != "true" {
                 return Err(format!(

@@ -79,11 +79,8 @@ pub fn run(arguments: &[String]) -> ! {
         booted.exit(1)
     });
     let settings = settings::from_environment(std::env::vars());
-    let node_name = settings
-        .as_ref()
-        .ok()
-        .and_then(|s| s.node_name.clone())
-        .unwrap_or_else(process::hostname);
+    let node_name =
+        settings.as_ref().ok().and_then(|s| s.node_name.clone()).unwrap_or_else(process::hostname);
     let cluster_name = settings.as_ref().map_or("docker-cluster", |s| &s.cluster_name).to_owned();
     log::set_node(log::Node { cluster_name: cluster_name.clone(), name: node_name.clone() });
 
@@ -182,7 +179,9 @@ fn fail(message: &str) {
         &format!("uncaught exception in thread [main]\n{message}"),
     );
     eprintln!("uncaught exception in thread [main]\n{message}");
-    eprintln!("For complete error details, refer to the log at /usr/share/elasticsearch/logs/docker-cluster.log");
+    eprintln!(
+        "For complete error details, refer to the log at /usr/share/elasticsearch/logs/docker-cluster.log"
+    );
 }
 
 /// The address that a packet to elsewhere would leave from; none is sent.

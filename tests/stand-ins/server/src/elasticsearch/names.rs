@@ -27,14 +27,12 @@ pub fn resolve(store: &Store, expression: &str) -> Outcome<Vec<String>> {
 pub fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((head, tail)) => {
-            name.strip_prefix(head).is_some_and(|rest| {
-                rest.char_indices()
-                    .map(|(at, _)| at)
-                    .chain([rest.len()])
-                    .any(|at| matches(tail, &rest[at..]))
-            })
-        }
+        Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| {
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| matches(tail, &rest[at..]))
+        }),
     }
 }
 

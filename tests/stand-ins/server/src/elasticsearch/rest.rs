@@ -12,7 +12,6 @@ use crate::http::{self, Request, Response};
 /// A request that found its route.
 #[derive(Debug, Default)]
 pub struct Call {
-    pub method: String,
     pub parameters: BTreeMap<String, String>,
     /// What the placeholders of the pattern stand for.
     pub names: BTreeMap<&'static str, String>,
@@ -97,14 +96,30 @@ const PUT_POST: &[&str] = &["PUT", "POST"];
 const HEALTH: &[&str] = &["level", "local", "master_timeout", "timeout", "wait_for_status"];
 const CAT: &[&str] = &["bytes", "expand_wildcards", "h", "health", "master_timeout", "s", "v"];
 const SEARCH: &[&str] = &[
-    "_source", "allow_no_indices", "from", "ignore_unavailable", "q", "routing", "size", "sort",
+    "_source",
+    "allow_no_indices",
+    "from",
+    "ignore_unavailable",
+    "q",
+    "routing",
+    "size",
+    "sort",
     "track_total_hits",
 ];
 const BULK: &[&str] = &["refresh", "routing", "timeout", "wait_for_active_shards"];
-const INDICES: &[&str] =
-    &["allow_no_indices", "expand_wildcards", "flat_settings", "ignore_unavailable",
-      "include_defaults", "include_type_name", "local", "master_timeout", "preserve_existing",
-      "timeout", "wait_for_active_shards"];
+const INDICES: &[&str] = &[
+    "allow_no_indices",
+    "expand_wildcards",
+    "flat_settings",
+    "ignore_unavailable",
+    "include_defaults",
+    "include_type_name",
+    "local",
+    "master_timeout",
+    "preserve_existing",
+    "timeout",
+    "wait_for_active_shards",
+];
 
 /// Literal patterns stand before those with placeholders that would take them.
 const ROUTES: &[Route] = &[
@@ -158,8 +173,8 @@ const EVERYWHERE: [&str; 5] = ["error_trace", "filter_path", "format", "human", 
 
 pub fn answer(elastic: &Elastic, request: &Request) -> Response {
     let parameters: BTreeMap<String, String> = request.query().into_iter().collect();
-    let outcome = find(request, &parameters)
-        .and_then(|(route, call)| (route.handler)(elastic, &call));
+    let outcome =
+        find(request, &parameters).and_then(|(route, call)| (route.handler)(elastic, &call));
     let wants_pretty = parameters.get("pretty").is_some_and(|value| value != "false");
     let pretty = wants_pretty || request.path() == "/";
     match outcome {
@@ -209,7 +224,6 @@ fn find<'a>(
             )));
         }
         let call = Call {
-            method: request.method.clone(),
             parameters: parameters.clone(),
             names,
             body: request.body.clone(),

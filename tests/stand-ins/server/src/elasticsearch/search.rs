@@ -40,8 +40,18 @@ pub fn search(elastic: &Elastic, call: &Call) -> Outcome<Answer> {
     let mut body = call.json()?;
     check_keys(
         &body,
-        &["_source", "aggregations", "aggs", "from", "query", "size", "sort", "timeout",
-          "track_total_hits", "version"],
+        &[
+            "_source",
+            "aggregations",
+            "aggs",
+            "from",
+            "query",
+            "size",
+            "sort",
+            "timeout",
+            "track_total_hits",
+            "version",
+        ],
     )?;
     for name in ["from", "size"] {
         if let Some(text) = call.parameter(name) {
@@ -302,16 +312,18 @@ fn aggregate(hits: &[Hit], wanted: &Value) -> Outcome<Value> {
             .as_object()
             .and_then(|b| b.iter().next())
             .and_then(|(kind, inner)| Some((kind.as_str(), inner["field"].as_str()?)))
-            .ok_or_else(|| Failure::parsing(format!("Missing definition for aggregation [{name}]")))?;
+            .ok_or_else(|| {
+                Failure::parsing(format!("Missing definition for aggregation [{name}]"))
+            })?;
         let numbers: Vec<f64> =
             hits.iter().filter_map(|hit| sort_value(hit, field).as_f64()).collect();
         let value = match kind {
             "max" => numbers.iter().copied().reduce(f64::max),
             "min" => numbers.iter().copied().reduce(f64::min),
             "sum" => Some(numbers.iter().sum()),
-            "value_count" => Some(
-                hits.iter().filter(|hit| !sort_value(hit, field).is_null()).count() as f64,
-            ),
+            "value_count" => {
+                Some(hits.iter().filter(|hit| !sort_value(hit, field).is_null()).count() as f64)
+            }
             other => {
                 let reason = format!("Unknown aggregation type [{other}]");
                 return Err(Failure::parsing(reason));
@@ -368,11 +380,9 @@ mod tests {
     fn routing_narrows_and_aggregations_sum_up() {
         let answer = search(json!({}), &[("routing", "7")]).unwrap();
         assert_eq!(answer["hits"]["total"]["value"], 1);
-        let answer = search(
-            json!({"size": 0, "aggs": {"newest": {"max": {"field": "modified_on"}}}}),
-            &[],
-        )
-        .unwrap();
+        let answer =
+            search(json!({"size": 0, "aggs": {"newest": {"max": {"field": "modified_on"}}}}), &[])
+                .unwrap();
         assert_eq!(answer["aggregations"]["newest"]["value_as_string"], "2021-07-21T08:00:30.000Z");
     }
 

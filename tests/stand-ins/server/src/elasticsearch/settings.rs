@@ -28,8 +28,7 @@ const ALSO_KNOWN: [&str; 14] = [
     "transport.tcp.port",
 ];
 
-const KNOWN_GROUPS: [&str; 4] =
-    ["cluster.routing.", "indices.breaker.", "logger.", "xpack."];
+const KNOWN_GROUPS: [&str; 4] = ["cluster.routing.", "indices.breaker.", "logger.", "xpack."];
 
 /// The error is the message of the exception that ends the node.
 pub fn from_environment(

@@ -270,7 +270,8 @@ impl Node {
             state.store.to_json().to_string()
         };
         let fresh = self.file.with_extension("new");
-        let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &self.file));
+        let written =
+            std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &self.file));
         if written.is_err() {
             self.lock().unsaved = true;
         }

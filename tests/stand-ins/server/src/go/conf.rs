@@ -258,7 +258,11 @@ mod tests {
         for (arguments, message, code) in [
             (&["--workers", "3"][..], "flag provided but not defined: -workers\n", 2),
             (&["--address"], "flag needs an argument: -address\n", 2),
-            (&["-batch-workers", "x"], "invalid value \"x\" for flag -batch-workers: parse error\n", 2),
+            (
+                &["-batch-workers", "x"],
+                "invalid value \"x\" for flag -batch-workers: parse error\n",
+                2,
+            ),
             (&["---address"], "bad flag syntax: ---address\n", 2),
             (&["--help"], "", 1),
         ] {

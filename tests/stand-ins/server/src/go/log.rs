@@ -67,8 +67,7 @@ pub fn error(message: &str) {
 }
 
 pub fn fatal(message: &str) -> ! {
-    Entry::default().write(Level::Fatal, message);
-    std::process::exit(1)
+    Entry::default().write_fatal(message)
 }
 
 impl Entry {
@@ -93,6 +92,12 @@ impl Entry {
 
     pub fn error(self, message: &str) {
         self.write(Level::Error, message);
+    }
+
+    /// Log, and end the program.
+    pub fn write_fatal(self, message: &str) -> ! {
+        self.write(Level::Fatal, message);
+        std::process::exit(1)
     }
 
     fn write(self, level: Level, message: &str) {

@@ -39,10 +39,7 @@ impl Elastic {
     pub fn search(&self, org_id: i64, body: &Value) -> Result<Value, String> {
         let request = Request {
             method: "POST".into(),
-            target: format!(
-                "{}/contacts/_search?routing={org_id}&track_total_hits=true",
-                self.url
-            ),
+            target: format!("{}/contacts/_search?routing={org_id}&track_total_hits=true", self.url),
             headers: vec![("Content-Type".into(), "application/json".into())],
             body: body.to_string().into_bytes(),
         };

@@ -9,12 +9,14 @@ use crate::random;
 /// A definition has at least an identity.
 fn definition(body: &Value) -> Result<&Map<String, Value>, Trouble> {
     let flow = body["flow"].as_object();
-    flow.filter(|flow| flow.contains_key("uuid") || flow.contains_key("metadata")).ok_or_else(|| {
-        Trouble::refused(
-            422,
-            "unable to read flow: unable to read flow header: field 'uuid' is required",
-        )
-    })
+    flow.filter(|flow| flow.contains_key("uuid") || flow.contains_key("metadata")).ok_or_else(
+        || {
+            Trouble::refused(
+                422,
+                "unable to read flow: unable to read flow header: field 'uuid' is required",
+            )
+        },
+    )
 }
 
 pub fn migrate(_: &Mailroom, body: &Value) -> Answer {

@@ -163,15 +163,14 @@ fn check_networks(list: &str) {
 /// cannot be understood are fatal.
 fn connect(values: Values, steering: Arc<Steering>) -> Mailroom {
     let log = || log::with("state", "starting");
-    let refuse = |problem: String| -> ! { log::fatal(&format!("error starting server: {problem}")) };
+    let refuse =
+        |problem: String| -> ! { log::fatal(&format!("error starting server: {problem}")) };
 
     let db = values.text("db");
     match url::parse(db) {
         Ok(parsed) if parsed.scheme == "postgres" => {}
         Ok(_) => refuse(format!("invalid DB URL: '{db}', only postgres is supported")),
-        Err(problem) => {
-            refuse(format!("unable to parse DB URL '{db}': parse \"{db}\": {problem}"))
-        }
+        Err(problem) => refuse(format!("unable to parse DB URL '{db}': parse \"{db}\": {problem}")),
     }
     let database = Database::new(db);
     match database.ping(Duration::from_secs(1)) {
@@ -210,9 +209,7 @@ fn connect(values: Values, steering: Arc<Steering>) -> Mailroom {
             Some(elastic)
         }
         Err(problem) => {
-            log()
-                .with("error", problem)
-                .error("unable to connect to elastic, check configuration");
+            log().with("error", problem).error("unable to connect to elastic, check configuration");
             None
         }
     };

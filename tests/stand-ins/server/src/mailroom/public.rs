@@ -29,7 +29,10 @@ pub fn ivr_handle(mailroom: &Mailroom, request: &Request, _: &str) -> Response {
         plain_error(500, &format!("unable to load channel connection with id: {id}: {problem}"))
     };
     if id.parse::<i64>().is_err() {
-        return plain_error(500, "request failed validation: schema: error converting value for \"connection\"");
+        return plain_error(
+            500,
+            "request failed validation: schema: error converting value for \"connection\"",
+        );
     }
     let sql = format!("SELECT id FROM channels_channelconnection WHERE id = {id}");
     match mailroom.database.query(&sql) {
@@ -96,7 +99,8 @@ pub fn zendesk_channelback(_: &Mailroom, request: &Request, _: &str) -> Response
             if serde_json::from_str::<serde_json::Value>(value("metadata")).is_ok() {
                 format!("error looking up ticket {}", value("thread_id"))
             } else {
-                "error unmarshaling metadata: invalid character looking for beginning of value".into()
+                "error unmarshaling metadata: invalid character looking for beginning of value"
+                    .into()
             }
         }
     };
@@ -128,10 +132,9 @@ pub fn surveyor(mailroom: &Mailroom, request: &Request, _: &str) -> Response {
         literal(token)
     );
     finish(Err(match mailroom.database.query(&sql) {
-        Err(problem) => Trouble::refused(
-            401,
-            format!("error looking up authorization header: {problem}"),
-        ),
+        Err(problem) => {
+            Trouble::refused(401, format!("error looking up authorization header: {problem}"))
+        }
         Ok(rows) if rows.is_empty() => Trouble::refused(401, "invalid authorization header"),
         Ok(_) => match validate::body(request, &["session"]) {
             Err(problem) => Trouble::Failed(format!("request failed validation: {problem}")),
@@ -146,8 +149,12 @@ pub fn metrics(_: &Mailroom, _: &Request, _: &str) -> Response {
 }
 
 pub fn docs_redirect(_: &Mailroom, _: &Request, _: &str) -> Response {
-    Response::new(301, "text/html; charset=utf-8", "<a href=\"/mr/docs/\">Moved Permanently</a>.\n\n")
-        .with_header("Location", "/mr/docs/")
+    Response::new(
+        301,
+        "text/html; charset=utf-8",
+        "<a href=\"/mr/docs/\">Moved Permanently</a>.\n\n",
+    )
+    .with_header("Location", "/mr/docs/")
 }
 
 pub fn docs(_: &Mailroom, _: &Request, page: &str) -> Response {

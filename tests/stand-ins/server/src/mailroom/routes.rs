@@ -52,11 +52,7 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("POST", "/mr/contact/search", G(&["org_id", "group_uuid"], search::search)),
     ("POST", "/mr/contact/parse_query", G(&["org_id", "query"], search::parse_query)),
     ("POST", "/mr/contact/create", G(&["org_id", "contact"], contacts::create)),
-    (
-        "POST",
-        "/mr/contact/modify",
-        G(&["org_id", "contact_ids", "modifiers"], modifiers::modify),
-    ),
+    ("POST", "/mr/contact/modify", G(&["org_id", "contact_ids", "modifiers"], modifiers::modify)),
     ("POST", "/mr/contact/resolve", G(&["org_id", "channel_id", "urn"], contacts::resolve)),
     ("POST", "/mr/flow/migrate", G(&["flow"], flows::migrate)),
     ("POST", "/mr/flow/inspect", G(&["flow"], flows::inspect)),
@@ -128,12 +124,7 @@ fn dispatch(mailroom: &Mailroom, request: &Request) -> Response {
     }
 }
 
-fn guarded(
-    mailroom: &Mailroom,
-    request: &Request,
-    required: &[&str],
-    handler: Guarded,
-) -> Answer {
+fn guarded(mailroom: &Mailroom, request: &Request, required: &[&str], handler: Guarded) -> Answer {
     let token = mailroom.values.text("auth_token");
     // Without a token in the settings everyone may.
     if !token.is_empty() && request.header("authorization") != format!("Token {token}") {
@@ -160,10 +151,7 @@ pub fn json_answer(status: u16, value: &Value) -> Response {
 }
 
 fn index(_: &Mailroom, request: &Request, _: &str) -> Response {
-    json_answer(
-        200,
-        &json!({"component": "mailroom", "url": request.target, "version": VERSION}),
-    )
+    json_answer(200, &json!({"component": "mailroom", "url": request.target, "version": VERSION}))
 }
 
 /// What the placeholder of a pattern takes from a path; nothing where it has none.
@@ -178,9 +166,9 @@ fn take<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
         "uuid" => random::is_uuid(taken),
         _ => {
             !taken.is_empty()
-                && taken.bytes().all(|b| {
-                    b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b)
-                })
+                && taken
+                    .bytes()
+                    .all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         }
     };
     fits.then_some(taken)

@@ -99,7 +99,10 @@ mod tests {
             ("{", "unexpected end of JSON input"),
             ("[]", "json: cannot unmarshal array into Go value of type request"),
             ("{}", "field 'org_id' is required, field 'query' is required"),
-            (r#"{"org_id": 0, "query": ""}"#, "field 'org_id' is required, field 'query' is required"),
+            (
+                r#"{"org_id": 0, "query": ""}"#,
+                "field 'org_id' is required, field 'query' is required",
+            ),
             (
                 r#"{"org_id": "1", "query": "x"}"#,
                 "json: cannot unmarshal string into Go struct field request.org_id of type int64",
@@ -114,9 +117,7 @@ mod tests {
     #[test]
     fn forms_name_the_field_of_the_struct() {
         let mut request = with_body("action=start");
-        request
-            .headers
-            .push(("Content-Type".into(), "application/x-www-form-urlencoded".into()));
+        request.headers.push(("Content-Type".into(), "application/x-www-form-urlencoded".into()));
         let fields = [("connection", "ConnectionID"), ("action", "Action")];
         assert_eq!(
             form(&request, "IVRRequest", &fields).unwrap_err(),

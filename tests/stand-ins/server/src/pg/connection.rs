@@ -80,11 +80,8 @@ impl Connection {
                     self.send(|out| frontend::password_message(options.password.as_bytes(), out))?;
                 }
                 Message::AuthenticationMd5Password(body) => {
-                    let hash = md5_hash(
-                        options.user.as_bytes(),
-                        options.password.as_bytes(),
-                        body.salt(),
-                    );
+                    let hash =
+                        md5_hash(options.user.as_bytes(), options.password.as_bytes(), body.salt());
                     self.send(|out| frontend::password_message(hash.as_bytes(), out))?;
                 }
                 Message::AuthenticationSasl(_) => {
@@ -149,10 +146,7 @@ fn check_ssl(options: &Options, limit: Duration) -> Result<(), Error> {
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     let mut answer = [0];
-    stream
-        .write_all(&request)
-        .and_then(|()| stream.read_exact(&mut answer))
-        .map_err(broken)?;
+    stream.write_all(&request).and_then(|()| stream.read_exact(&mut answer)).map_err(broken)?;
     match (answer[0], options.ssl) {
         (b'S', Ssl::Verify) => {
             Err(Error::Client("x509: certificate signed by unknown authority".into()))

@@ -57,7 +57,11 @@ impl Options {
         let user = url.user.filter(|u| !u.is_empty()).unwrap_or_else(|| "root".into());
         let database = url.path.strip_prefix('/').unwrap_or_default();
         let mut options = Self {
-            address: if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+            address: if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            },
             database: if database.is_empty() { user.clone() } else { database.to_owned() },
             user,
             password: url.password.unwrap_or_default(),
@@ -94,7 +98,8 @@ mod tests {
         assert_eq!(options.address, "localhost:5432");
         assert_eq!(options.ssl, Ssl::Require);
 
-        let options = Options::parse("postgresql://temba:x%2Fy@db/temba?sslmode=disable&Timezone=UTC");
+        let options =
+            Options::parse("postgresql://temba:x%2Fy@db/temba?sslmode=disable&Timezone=UTC");
         let options = options.unwrap();
         assert_eq!((options.address.as_str(), options.user.as_str()), ("db:5432", "temba"));
         assert_eq!((options.password.as_str(), options.database.as_str()), ("x/y", "temba"));

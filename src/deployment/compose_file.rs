@@ -1,0 +1,110 @@
+//! As much of a compose file as `ooy` reads: images, needs, stop times. The rest is compose's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+struct ComposeFile {
+    #[serde(default)]
+    services: Option<BTreeMap<String, ComposeService>>,
+}
+
+/// One service of a compose file.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ComposeService {
+    pub(super) image: Option<String>,
+    pub(super) restart: Option<String>,
+    pub(super) stop_grace_period: Option<String>,
+    pub(super) depends_on: Option<DependsOn>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum DependsOn {
+    List(BTreeSet<String>),
+    Map(BTreeMap<String, serde::de::IgnoredAny>),
+}
+
+/// The services of a file, or what is wrong with it in a line.
+pub(super) fn read(text: &str) -> std::result::Result<BTreeMap<String, ComposeService>, String> {
+    serde_saphyr::from_str::<ComposeFile>(text)
+        .map(|file| file.services.unwrap_or_default())
+        .map_err(|error| {
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+}
+
+/// The names in a `depends_on`, in either of its forms.
+pub(super) fn needs(depends_on: Option<DependsOn>) -> BTreeSet<String> {
+    match depends_on {
+        None => BTreeSet::new(),
+        Some(DependsOn::List(names)) => names,
+        Some(DependsOn::Map(names)) => names.into_keys().collect(),
+    }
+}
+
+/// As compose merges two files: single values from the later one, needs from both.
+pub(super) fn merge(
+    base: &mut BTreeMap<String, ComposeService>,
+    own: BTreeMap<String, ComposeService>,
+) {
+    for (name, service) in own {
+        let into = base.entry(name).or_default();
+        into.image = service.image.or(into.image.take());
+        into.restart = service.restart.or(into.restart.take());
+        into.stop_grace_period = service.stop_grace_period.or(into.stop_grace_period.take());
+        let mut all = needs(into.depends_on.take());
+        all.extend(needs(service.depends_on));
+        into.depends_on = Some(DependsOn::List(all));
+    }
+}
+
+/// `${NAME}` replaced by its value; other forms stay, and compose judges them.
+pub(super) fn interpolate(text: &str, environment: &BTreeMap<String, String>) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        result.push_str(before);
+        match after.split_once('}') {
+            Some((name, behind)) if environment.contains_key(name) => {
+                result.push_str(&environment[name]);
+                rest = behind;
+            }
+            _ => {
+                result.push_str("${");
+                rest = after;
+            }
+        }
+    }
+    result + rest
+}
+
+/// Compose's durations: `60s`, `1m30s`, `500ms`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit_length = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        total += match &rest[..unit_length] {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number * 60),
+            "h" => Duration::from_secs(number * 3600),
+            _ => return None,
+        };
+        rest = &rest[unit_length..];
+    }
+    Some(total)
+}

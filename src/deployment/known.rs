@@ -1,0 +1,227 @@
+//! What `ooy` knows of its twelve services beyond the compose file (stack.md sections 1.1 to 1.3):
+//! facts about the real images, not choices.
+
+use std::time::Duration;
+
+use super::services::{Http, Ready, ReleaseTask};
+
+/// What `ooy` knows of its own services.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) ready: Ready,
+    /// Seconds.
+    pub(super) ready_within: u64,
+    pub(super) tolerant: bool,
+    pub(super) task: Option<ReleaseTask>,
+    /// Whose PostgreSQL and Redis databases it uses.
+    pub(super) data: Option<&'static str>,
+    pub(super) without_it: &'static str,
+}
+
+const fn http(port: u16, path: &'static str, status: u16) -> Http {
+    Http {
+        port,
+        path,
+        host: None,
+        status,
+        without: &[],
+        broken_by: None,
+    }
+}
+
+/// Celery's words when its consumer listens (celery/apps/worker.py, 4.4 and 5).
+const CELERY_READY: Ready = Ready::Log(r"celery@\S+ ready\.");
+
+/// Runs in one Python process, since loading RapidPro takes seconds: says how many migrations
+/// there are, then applies them.
+const RAPIDPRO_RELEASE: ReleaseTask = ReleaseTask {
+    user: None,
+    script: r#"set -e
+cd /rapidpro
+if [ "$(cat sitestatic/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
+  echo 'ooy-step: static files'
+  /venv/bin/python manage.py collectstatic --noinput --no-post-process --clear
+  echo 'ooy-step: compressing scripts and styles'
+  /venv/bin/python manage.py compress --extension=.haml --force -v0
+  if [ -e init_db.sql ]; then
+    echo 'ooy-step: database set-up'
+    /venv/bin/python manage.py dbshell < init_db.sql
+  fi
+  printf '%s' "$OOY_RELEASE" > sitestatic/.ooy-release
+fi
+echo 'ooy-step: migrations'
+exec /venv/bin/python manage.py shell -c "
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+print('ooy-migrations: %d' % len(plan), flush=True)
+call_command('migrate', interactive=False)
+"
+"#,
+};
+
+/// As root: the volumes of a new deployment belong to root, and the image's user could write
+/// neither static files nor media.
+const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
+    user: Some("0"),
+    script: r#"set -e
+cd /app
+if [ "$(cat static/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
+  echo 'ooy-step: static files'
+  python manage.py collectstatic --noinput
+  chown -R wagtail: static media
+  printf '%s' "$OOY_RELEASE" > static/.ooy-release
+fi
+echo 'ooy-step: migrations'
+exec python manage.py shell -c "
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+print('ooy-migrations: %d' % len(plan), flush=True)
+call_command('migrate', interactive=False)
+"
+"#,
+};
+
+/// The twelve, in the order in which they are shown: what people see first, what it stands on
+/// after it.
+pub(super) const KNOWN: &[Known] = &[
+    Known {
+        name: "nginx",
+        ready: Ready::Http(Http {
+            host: Some("RAPIDPRO_DOMAIN"),
+            ..http(80, "/", 301)
+        }),
+        ready_within: 60,
+        // It resolves names while it runs: one missing application must not take the others'
+        // front door away.
+        tolerant: true,
+        task: None,
+        data: None,
+        without_it: "no page opens and no provider can deliver a message",
+    },
+    Known {
+        name: "rapidpro",
+        ready: Ready::Http(Http {
+            host: Some("RAPIDPRO_DOMAIN"),
+            ..http(8000, "/users/login/", 200)
+        }),
+        ready_within: 300,
+        tolerant: false,
+        task: Some(RAPIDPRO_RELEASE),
+        data: Some("rapidpro"),
+        without_it: "RapidPro's pages and API do not answer; Casepro cannot pull messages",
+    },
+    Known {
+        name: "rapidpro-celery",
+        ready: CELERY_READY,
+        ready_within: 180,
+        tolerant: false,
+        task: None,
+        data: Some("rapidpro"),
+        without_it: "imports, exports and retries of messages do not run",
+    },
+    Known {
+        name: "rapidpro-beat",
+        ready: CELERY_READY,
+        ready_within: 180,
+        tolerant: false,
+        task: None,
+        data: Some("rapidpro"),
+        without_it: "nothing that RapidPro does on a schedule is done",
+    },
+    Known {
+        name: "mailroom",
+        // It answers although it reached nothing, and builds its Elasticsearch client only once.
+        ready: Ready::Http(Http {
+            broken_by: Some("unable to connect to elastic"),
+            ..http(8090, "/mr/", 200)
+        }),
+        ready_within: 60,
+        tolerant: false,
+        task: None,
+        data: Some("rapidpro"),
+        without_it: "flows do not run: contacts get no answers",
+    },
+    Known {
+        name: "courier",
+        // Always 200; the body names what fails.
+        ready: Ready::Http(Http {
+            without: &["redis err", "db err"],
+            ..http(8080, "/", 200)
+        }),
+        ready_within: 60,
+        tolerant: false,
+        task: None,
+        data: Some("rapidpro"),
+        without_it: "no message comes in or goes out",
+    },
+    Known {
+        name: "indexer",
+        ready: Ready::Log("completed indexing"),
+        // A first index of all contacts takes its time.
+        ready_within: 600,
+        tolerant: false,
+        task: None,
+        data: Some("rapidpro"),
+        without_it: "new contacts are not found by search, and groups miss them",
+    },
+    Known {
+        name: "elasticsearch",
+        // Yellow is its normal state here; red, or none yet, is a 408.
+        ready: Ready::Http(http(
+            9200,
+            "/_cluster/health?wait_for_status=yellow&timeout=500ms",
+            200,
+        )),
+        ready_within: 180,
+        tolerant: false,
+        task: None,
+        data: None,
+        without_it: "contact search fails, and mailroom cannot start",
+    },
+    Known {
+        name: "casepro",
+        ready: Ready::Http(http(8000, "/ping", 200)),
+        // Its own entrypoint migrates before it listens.
+        ready_within: 600,
+        tolerant: false,
+        task: None,
+        data: Some("casepro"),
+        without_it: "operators cannot open Casepro",
+    },
+    Known {
+        name: "casepro-celery",
+        ready: CELERY_READY,
+        ready_within: 180,
+        tolerant: false,
+        task: None,
+        data: Some("casepro"),
+        without_it: "Casepro pulls no messages; operators see nothing new",
+    },
+    Known {
+        name: "contentrepo",
+        ready: Ready::Http(Http {
+            host: Some("CONTENTREPO_DOMAIN"),
+            ..http(8000, "/admin/login/", 200)
+        }),
+        ready_within: 180,
+        tolerant: false,
+        task: Some(CONTENTREPO_RELEASE),
+        data: Some("contentrepo"),
+        without_it: "flows that fetch content get none",
+    },
+    Known {
+        name: "bigquery-sync",
+        ready: Ready::Alive(Duration::from_millis(300)),
+        ready_within: 60,
+        tolerant: false,
+        task: None,
+        data: None,
+        without_it: "BigQuery gets no new data",
+    },
+];

@@ -1,0 +1,12 @@
+//! What `ooy` does, seen from outside, against real parts (tests/behaviour/harness.rs).
+
+mod command_line;
+mod daemon;
+mod harness;
+mod interrupted;
+mod logs;
+mod misfortunes;
+mod nginx;
+mod settings;
+mod start;
+mod whole;
