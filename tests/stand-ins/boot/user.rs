@@ -20,4 +20,3 @@ pub fn exec_as(user: &str, command: &[String]) -> ! {
     eprintln!("su-exec: {program}: {problem}");
     std::process::exit(127)
 }
-//

@@ -223,11 +223,7 @@ fn find<'a>(
                 unknown.join("], [")
             )));
         }
-        let call = Call {
-            parameters: parameters.clone(),
-            names,
-            body: request.body.clone(),
-        };
+        let call = Call { parameters: parameters.clone(), names, body: request.body.clone() };
         return Ok((route, call));
     }
     let method = &request.method;

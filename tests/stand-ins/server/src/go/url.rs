@@ -13,8 +13,7 @@ pub struct Url {
 
 /// The error is the text after `parse "…": `.
 pub fn parse(text: &str) -> Result<Url, String> {
-    if let Some(bad) = text.chars().find(|c| c.is_ascii_control()) {
-        let _ = bad;
+    if text.chars().any(|c| c.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".into());
     }
     let text = text.split('#').next().unwrap_or_default();
@@ -123,18 +122,6 @@ fn decode(text: &str, plus_is_blank: bool) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// For the value of a query parameter.
-pub fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                (b as char).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +165,5 @@ mod tests {
         assert_eq!(form[0].1, "+254712345678");
         assert_eq!(form[1].1, "hello there");
         assert_eq!(form[2], ("empty".into(), String::new()));
-        assert_eq!(encode("a b+c"), "a%20b%2Bc");
     }
 }

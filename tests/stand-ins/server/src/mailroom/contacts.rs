@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Mailroom;
-use super::modifiers::{self, Modifier};
+use super::modifiers;
 use super::routes::{Answer, Trouble, require_org};
 use crate::clock;
 use crate::pg::{Error, literal};
@@ -154,10 +154,4 @@ pub fn field_uuid(run: Run, org_id: i64, key: &str) -> Result<String, Error> {
         literal(key)
     ))?;
     rapidpro::scalar(&rows).ok_or_else(|| Error::Client(format!("unknown contact field '{key}'")))
-}
-
-/// For the tests of the modifiers.
-#[cfg(test)]
-pub fn describe(mods: &[Modifier]) -> Vec<String> {
-    mods.iter().map(|modifier| format!("{modifier:?}")).collect()
 }
