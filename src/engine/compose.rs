@@ -25,33 +25,67 @@ pub struct Compose {
 /// The oldest version whose file format the embedded compose file keeps to.
 const OLDEST: (u32, u32) = (1, 29);
 
+/// The ways in which compose may be installed, the newer first.
+const PROGRAMS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
+
+/// What `config --hash` gives: a digest for each service, or its complaint.
+pub type Hashes = std::io::Result<std::result::Result<BTreeMap<String, String>, String>>;
+
 impl Compose {
     /// Finds compose. The error says what is missing or too old, and how to get it.
     pub async fn find() -> Result<Self> {
-        let mut evidence = Vec::new();
-        for program in [&["docker", "compose"][..], &["docker-compose"][..]] {
-            let shown = format!("{} version", program.join(" "));
-            let mut arguments: Vec<&str> = program[1..].to_vec();
-            arguments.extend(["version", "--short"]);
-            match cmd::run(program[0], &arguments, &[], Duration::from_secs(20)).await {
-                Ok(output) if output.success => {
-                    let version = output.stdout.trim().trim_start_matches('v').to_owned();
-                    match parse_version(&version) {
-                        Some(found) if found >= OLDEST => {
-                            return Ok(Self {
-                                program: program.iter().map(|part| (*part).to_owned()).collect(),
-                                version,
-                                project: String::new(),
-                                folder: PathBuf::new(),
-                                files: Vec::new(),
-                                environment: Vec::new(),
-                            });
-                        }
-                        _ => evidence.push(format!("{shown}: {version}, needed is 1.29 or later")),
-                    }
+        Self::find_among(&PROGRAMS, Vec::new()).await
+    }
+
+    /// Finds compose and asks it for the digests of a deployment's services. Both at the same
+    /// time where it is the usual one: a process of it takes 60 ms to start.
+    pub async fn find_and_hash(
+        project: &str,
+        folder: PathBuf,
+        files: Vec<PathBuf>,
+        environment: Vec<(String, String)>,
+    ) -> Result<(Self, Hashes)> {
+        let usual = Self::called(PROGRAMS[0]).with(project, folder, files, environment);
+        let (version, hashes) = tokio::join!(version(PROGRAMS[0]), usual.config_hashes());
+        match version {
+            Ok(version) => Ok((Self { version, ..usual }, hashes)),
+            Err(evidence) => {
+                let other = Self::find_among(&PROGRAMS[1..], vec![evidence]).await?;
+                let Self {
+                    project,
+                    folder,
+                    files,
+                    environment,
+                    ..
+                } = usual;
+                let other = other.with(&project, folder, files, environment);
+                let hashes = other.config_hashes().await;
+                Ok((other, hashes))
+            }
+        }
+    }
+
+    fn called(program: &[&str]) -> Self {
+        Self {
+            program: program.iter().map(|part| (*part).to_owned()).collect(),
+            version: String::new(),
+            project: String::new(),
+            folder: PathBuf::new(),
+            files: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    async fn find_among(programs: &[&[&str]], mut evidence: Vec<String>) -> Result<Self> {
+        for program in programs {
+            match version(program).await {
+                Ok(version) => {
+                    return Ok(Self {
+                        version,
+                        ..Self::called(program)
+                    });
                 }
-                Ok(output) => evidence.push(format!("{shown}: {}", output.last_error_line())),
-                Err(error) => evidence.push(format!("{shown}: {error}")),
+                Err(line) => evidence.push(line),
             }
         }
         let too_old = evidence.iter().any(|line| line.contains("needed is"));
@@ -107,9 +141,7 @@ impl Compose {
     }
 
     /// Compose's digest of each service's configuration, as it stands in the containers' labels.
-    pub async fn config_hashes(
-        &self,
-    ) -> std::io::Result<std::result::Result<BTreeMap<String, String>, String>> {
+    pub async fn config_hashes(&self) -> Hashes {
         let output = self
             .run(&["config", "--hash", "*"], Duration::from_secs(60))
             .await?;
@@ -153,6 +185,23 @@ impl Compose {
         } else {
             Err(output.error_text())
         })
+    }
+}
+
+/// The version of compose called so, if it is new enough; else a line of evidence.
+async fn version(program: &[&str]) -> std::result::Result<String, String> {
+    let shown = format!("{} version", program.join(" "));
+    let arguments = [&program[1..], &["version", "--short"]].concat();
+    match cmd::run(program[0], &arguments, &[], Duration::from_secs(20)).await {
+        Ok(output) if output.success => {
+            let version = output.stdout.trim().trim_start_matches('v').to_owned();
+            match parse_version(&version) {
+                Some(found) if found >= OLDEST => Ok(version),
+                _ => Err(format!("{shown}: {version}, needed is 1.29 or later")),
+            }
+        }
+        Ok(output) => Err(format!("{shown}: {}", output.last_error_line())),
+        Err(error) => Err(format!("{shown}: {error}")),
     }
 }
 

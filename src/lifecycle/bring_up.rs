@@ -37,6 +37,8 @@ pub struct Run<'a> {
     engine: Engine,
     compose: Compose,
     plan: BTreeMap<String, Action>,
+    /// Containers that were running as configured when they were observed.
+    kept: RefCell<BTreeMap<String, Container>>,
     options: &'a Options,
     again: String,
     deaths: RefCell<Deaths>,
@@ -66,10 +68,13 @@ impl<'a> Run<'a> {
         options: &'a Options,
         again: String,
     ) -> Self {
+        let mut kept = observed.containers;
+        kept.retain(|name, _| observed.plan.get(name) == Some(&Action::Keep));
         Self {
             context,
             engine: observed.engine,
             compose: observed.compose,
+            kept: RefCell::new(kept),
             plan: observed.plan,
             options,
             again,
@@ -229,45 +234,43 @@ impl<'a> Run<'a> {
 
     async fn bring_up(&self, service: &Service) -> std::result::Result<End, Error> {
         let began = Instant::now();
-        let action = self
-            .plan
-            .get(&service.name)
-            .copied()
-            .unwrap_or(Action::Keep);
-        let Some(mut container) = self.container(&service.name).await? else {
-            return Ok(End::Failed(Box::new(failed::vanished(
+        let name = &service.name;
+        let action = self.plan.get(name).copied().unwrap_or(Action::Keep);
+        let vanished = || {
+            Ok(End::Failed(Box::new(failed::vanished(
                 service,
                 &self.again,
-            ))));
+            ))))
+        };
+        // What was observed a moment ago is good for what is kept; the rest was made since.
+        let observed = self.kept.borrow_mut().remove(name);
+        let mut container = match observed {
+            Some(container) => container,
+            None => match self.container(name).await? {
+                Some(container) => container,
+                None => return vanished(),
+            },
         };
         let mut replacing = None;
         if action == Action::Replace {
             replacing = Some(self.replacing.lock().await);
-            self.context.reporter.service(
-                "start",
-                &service.name,
-                Kind::Progress,
-                None,
-                "replacing its container",
-            );
+            let detail = "replacing its container";
+            self.context
+                .reporter
+                .service("start", name, Kind::Progress, None, detail);
             if let Err(fault) = self.replace(service).await {
                 return Ok(End::Failed(fault));
             }
-            match self.container(&service.name).await? {
+            match self.container(name).await? {
                 Some(new) => container = new,
-                None => {
-                    return Ok(End::Failed(Box::new(failed::vanished(
-                        service,
-                        &self.again,
-                    ))));
-                }
+                None => return vanished(),
             }
         }
-        let kept = action == Action::Keep && container.state == State::Running;
-        if !kept {
-            if container.state == State::Paused {
-                self.engine.unpause(&container.id).await?;
-            } else if container.state != State::Running && container.state != State::Restarting {
+        let kept = action == Action::Keep && container.is_running();
+        match container.state {
+            State::Running | State::Restarting => {}
+            State::Paused => self.engine.unpause(&container.id).await?,
+            _ => {
                 if let Some(task) = &service.task {
                     let outcome =
                         release::run(self.context, &self.engine, service, task, &container).await?;
@@ -278,17 +281,20 @@ impl<'a> Run<'a> {
                 surroundings::before_start(self.context, service).await;
                 self.context
                     .reporter
-                    .service("start", &service.name, Kind::Started, None, "");
+                    .service("start", name, Kind::Started, None, "");
                 self.engine.start(&container.id).await?;
             }
-            // After the start, and only where `ooy stop` took it away.
-            if container.restart != service.restart {
-                self.engine
-                    .set_restart(&container.id, &service.restart)
-                    .await?;
-            }
         }
-        let end = self.wait_ready(service, &container.id, began, !kept).await;
+        // After the start, and only where `ooy stop` took it away.
+        if container.restart != service.restart {
+            self.engine
+                .set_restart(&container.id, &service.restart)
+                .await?;
+        }
+        if !kept {
+            container = self.engine.container(&container.id).await?;
+        }
+        let end = self.wait_ready(service, container, began, kept).await;
         drop(replacing);
         end
     }
@@ -306,16 +312,19 @@ impl<'a> Run<'a> {
     async fn wait_ready(
         &self,
         service: &Service,
-        id: &str,
+        mut container: Container,
         began: Instant,
-        young: bool,
+        kept: bool,
     ) -> std::result::Result<End, Error> {
+        let id = container.id.clone();
+        let id = id.as_str();
         let limit = self.options.timeout.unwrap_or(service.ready_within);
         let waiting = Instant::now();
         let mut told = Instant::now();
-        let mut container = self.engine.container(id).await?;
         let mut looked_up = Instant::now();
+        let mut looks = 0;
         loop {
+            looks += 1;
             let woken = self.wake.notified();
             // Probes go to the container many times a second; the daemon is asked again when it
             // said that something happened, and now and then.
@@ -337,17 +346,10 @@ impl<'a> Run<'a> {
                     failed::died(self.context, &self.engine, service, &container, &codes).await,
                 )));
             }
-            let seen = match look(
-                &self.engine,
-                &self.context.settings,
-                service,
-                &container,
-                young,
-            )
-            .await?
+            let seen = match look(&self.engine, &self.context.settings, service, &container).await?
             {
-                Verdict::Ready if young => return Ok(End::Ready),
-                Verdict::Ready => return Ok(End::Unchanged),
+                Verdict::Ready if kept && looks == 1 => return Ok(End::Unchanged),
+                Verdict::Ready => return Ok(End::Ready),
                 Verdict::NotYet(what) => what,
                 Verdict::Broken(line) => {
                     let seen = format!("its log: {line}");

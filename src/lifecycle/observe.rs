@@ -48,6 +48,8 @@ pub struct Observed {
     pub engine: Engine,
     /// compose, for this deployment.
     pub compose: Compose,
+    /// The container of each service that has one.
+    pub containers: BTreeMap<String, Container>,
     /// Id of each image on this host, by its reference.
     pub images: BTreeMap<String, Option<String>>,
     /// What has to be done, for the chosen services.
@@ -84,16 +86,12 @@ impl Observed {
             let (containers, images) = tokio::try_join!(containers, images)?;
             Ok::<_, engine::Error>((engine, containers, images))
         };
-        let configured = async {
-            let compose = Compose::find().await?.with(
-                settings.project(),
-                context.settings.places.own_folder(),
-                compose_files(context, folder),
-                settings.environment(&context.rendered.nginx_digest),
-            );
-            let hashes = compose.config_hashes().await;
-            Ok::<_, Box<Fault>>((compose, hashes))
-        };
+        let configured = Compose::find_and_hash(
+            settings.project(),
+            settings.places.own_folder(),
+            compose_files(context, folder),
+            settings.environment(&context.rendered.nginx_digest),
+        );
         let (look, configured) = tokio::join!(look, configured);
         // Without Docker the other answer is worth nothing.
         let (engine, containers, images) =
@@ -114,6 +112,7 @@ impl Observed {
         Ok(Self {
             engine,
             compose,
+            containers,
             images,
             plan,
         })

@@ -25,20 +25,22 @@ pub enum Verdict {
     Broken(String),
 }
 
+/// A container started less long ago than this is asked by its log: longer than the intervals of
+/// the health checks.
+const YOUNG: Duration = Duration::from_secs(180);
+
 /// How long one probe may take. A service that answers slower than this is looked at again.
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Looks once.
 ///
-/// `young` says that it was started a moment ago, by us: its log is short and can be read for
-/// what it said. In an old container that would mean reading gigabytes, and the Engine's health
-/// check has had the time to form its verdict.
+/// The log of a young container is short and is read for what it said. In an old one that would
+/// mean reading gigabytes, and the Engine's health check has had the time to form its verdict.
 pub async fn look(
     engine: &Engine,
     settings: &Settings,
     service: &Service,
     container: &Container,
-    young: bool,
 ) -> Result<Verdict, Error> {
     if container.state != State::Running {
         return Ok(Verdict::NotYet(format!(
@@ -46,6 +48,12 @@ pub async fn look(
             word(container)
         )));
     }
+    let young = container.started_at.is_some_and(|started| {
+        jiff::Timestamp::now()
+            .duration_since(started)
+            .unsigned_abs()
+            < YOUNG
+    });
     match service.ready {
         Ready::Http(probe) => {
             let verdict = ask(settings, &probe, container).await;

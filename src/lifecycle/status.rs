@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -70,10 +69,6 @@ impl Status {
     }
 }
 
-/// A container started less long ago than this is asked by its log too: the Engine's health
-/// check may have no verdict yet.
-const YOUNG: Duration = Duration::from_secs(180);
-
 /// Looks at all services, or some.
 pub async fn status(context: &Context, names: &[String]) -> Result<Status> {
     let again = context.command("status");
@@ -106,18 +101,14 @@ pub async fn status(context: &Context, names: &[String]) -> Result<Status> {
                     let Some(container) = container else {
                         return Ok(missing(&service.name, &service.image));
                     };
-                    let young = container.started_at.is_some_and(|started| {
-                        Timestamp::now().duration_since(started).unsigned_abs() < YOUNG
-                    });
-                    let verdict =
-                        match look(engine, &context.settings, service, container, young).await {
-                            Ok(verdict) => verdict,
-                            // Removed while we looked.
-                            Err(Error::NotFound(_)) => {
-                                return Ok(missing(&service.name, &service.image));
-                            }
-                            Err(error) => return Err(error),
-                        };
+                    let verdict = match look(engine, &context.settings, service, container).await {
+                        Ok(verdict) => verdict,
+                        // Removed while we looked.
+                        Err(Error::NotFound(_)) => {
+                            return Ok(missing(&service.name, &service.image));
+                        }
+                        Err(error) => return Err(error),
+                    };
                     Ok::<_, Error>(present(&service.name, container, verdict))
                 }
             }),

@@ -9,7 +9,8 @@ use crate::go::{crash, log};
 use crate::http::{Request, Response, client};
 use crate::process;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// The real client has no limit of its own.
+const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// Seconds between tries of a request that was one too many.
 const BACKOFFS: [u64; 5] = [1, 2, 4, 8, 16];
 

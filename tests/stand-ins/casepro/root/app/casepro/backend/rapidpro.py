@@ -21,7 +21,11 @@ class RapidProBackend:
     def pull_fields(self, org):
         remotes = org.get_temba_client().all("fields")
         return _sync_all(
-            Field, org, "key", remotes, lambda r: {"label": r["label"], "value_type": FIELD_TYPES.get(r["value_type"], "T")}
+            Field,
+            org,
+            "key",
+            remotes,
+            lambda r: {"label": r["label"], "value_type": FIELD_TYPES.get(r["value_type"], "T")},
         )
 
     def pull_groups(self, org):

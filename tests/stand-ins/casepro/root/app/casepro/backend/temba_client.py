@@ -37,7 +37,10 @@ class TembaNoSuchObjectError(TembaHttpError):
 
 class TembaRateExceededError(TembaHttpError):
     def __init__(self, retry_after):
-        super().__init__(f"You have exceeded the number of requests allowed per org in a given time window. Please wait {retry_after} seconds before making further requests")
+        super().__init__(
+            "You have exceeded the number of requests allowed per org in a given time window. "
+            f"Please wait {retry_after} seconds before making further requests"
+        )
         self.retry_after = retry_after
 
 

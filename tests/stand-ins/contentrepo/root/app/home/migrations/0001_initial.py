@@ -10,7 +10,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ContentPage",
             fields=[
-                ("page", models.OneToOneField(on_delete=CASCADE, primary_key=True, serialize=False, to="wagtailcore.page")),
+                (
+                    "page",
+                    models.OneToOneField(on_delete=CASCADE, primary_key=True, serialize=False, to="wagtailcore.page"),
+                ),
             ],
         ),
     ]

@@ -10,7 +10,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ContentPageRating",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("timestamp", models.DateTimeField(auto_now_add=True)),
                 ("helpful", models.BooleanField()),
                 ("comment", models.TextField(default="")),

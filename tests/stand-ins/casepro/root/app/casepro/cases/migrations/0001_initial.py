@@ -12,11 +12,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Case",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("summary", models.CharField(max_length=255)),
                 ("opened_on", models.DateTimeField(default=timezone.now)),
                 ("closed_on", models.DateTimeField(null=True)),
-                ("contact", models.ForeignKey(on_delete=PROTECT, related_name="cases", to="contacts.contact")),
+                (
+                    "contact",
+                    models.ForeignKey(on_delete=PROTECT, related_name="cases", to="contacts.contact"),
+                ),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="cases", to="orgs.org")),
             ],
         ),

@@ -11,7 +11,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Group",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, unique=True)),
                 ("name", models.CharField(max_length=64)),
                 ("is_active", models.BooleanField(default=True)),
@@ -22,7 +25,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Field",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("key", models.CharField(max_length=36)),
                 ("label", models.CharField(max_length=36, null=True)),
                 ("value_type", models.CharField(max_length=1, default="T")),
@@ -34,7 +40,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Contact",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, unique=True, null=True)),
                 ("name", models.CharField(max_length=128, null=True)),
                 ("language", models.CharField(max_length=3, null=True)),

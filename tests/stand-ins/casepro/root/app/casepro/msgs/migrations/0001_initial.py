@@ -11,7 +11,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Label",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, unique=True, null=True)),
                 ("name", models.CharField(max_length=64)),
                 ("is_active", models.BooleanField(default=True)),
@@ -21,14 +24,23 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Message",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("backend_id", models.IntegerField(unique=True)),
                 ("type", models.CharField(max_length=1)),
                 ("text", models.TextField()),
                 ("is_archived", models.BooleanField(default=False)),
                 ("created_on", models.DateTimeField()),
-                ("contact", models.ForeignKey(on_delete=PROTECT, related_name="incoming_messages", to="contacts.contact")),
-                ("org", models.ForeignKey(on_delete=PROTECT, related_name="incoming_messages", to="orgs.org")),
+                (
+                    "contact",
+                    models.ForeignKey(on_delete=PROTECT, related_name="incoming_messages", to="contacts.contact"),
+                ),
+                (
+                    "org",
+                    models.ForeignKey(on_delete=PROTECT, related_name="incoming_messages", to="orgs.org"),
+                ),
             ],
         ),
     ]

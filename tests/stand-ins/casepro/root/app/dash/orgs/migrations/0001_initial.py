@@ -13,7 +13,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Org",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("name", models.CharField(max_length=128)),
                 ("subdomain", models.SlugField(max_length=255, null=True, unique=True)),
                 ("language", models.CharField(max_length=64, null=True)),
@@ -21,7 +24,10 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True)),
                 ("created_on", models.DateTimeField(default=timezone.now, editable=False)),
                 ("modified_on", models.DateTimeField(auto_now=True)),
-                ("administrators", models.ManyToManyField(related_name="org_admins", to=settings.AUTH_USER_MODEL)),
+                (
+                    "administrators",
+                    models.ManyToManyField(related_name="org_admins", to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
     ]

@@ -10,7 +10,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="TaskState",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("task_key", models.CharField(max_length=32)),
                 ("started_on", models.DateTimeField(null=True)),
                 ("ended_on", models.DateTimeField(null=True)),

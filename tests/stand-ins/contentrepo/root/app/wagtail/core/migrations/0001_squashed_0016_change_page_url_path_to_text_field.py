@@ -7,7 +7,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Page",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("title", models.CharField(max_length=255)),
                 ("slug", models.SlugField(max_length=255)),
                 ("live", models.BooleanField(default=True)),
@@ -18,7 +21,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Site",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("hostname", models.CharField(max_length=255)),
                 ("port", models.IntegerField(default=80)),
                 ("is_default_site", models.BooleanField(default=False)),

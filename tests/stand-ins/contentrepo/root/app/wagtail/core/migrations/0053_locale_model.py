@@ -9,7 +9,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Locale",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("language_code", models.CharField(max_length=100, unique=True)),
             ],
         ),

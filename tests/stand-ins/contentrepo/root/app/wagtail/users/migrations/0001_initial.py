@@ -11,8 +11,14 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="UserProfile",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("user", models.OneToOneField(on_delete=CASCADE, related_name="wagtail_userprofile", to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                (
+                    "user",
+                    models.OneToOneField(on_delete=CASCADE, related_name="wagtail_userprofile", to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
     ]

@@ -17,7 +17,10 @@ class Migration(migrations.Migration):
                 ("created", models.DateTimeField(auto_now_add=True)),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="api_tokens", to="orgs.org")),
                 ("role", models.ForeignKey(on_delete=PROTECT, to="auth.group")),
-                ("user", models.ForeignKey(on_delete=PROTECT, related_name="api_tokens", to=settings.AUTH_USER_MODEL)),
+                (
+                    "user",
+                    models.ForeignKey(on_delete=PROTECT, related_name="api_tokens", to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
     ]

@@ -18,7 +18,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Contact",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, default=new_uuid, unique=True)),
                 ("name", models.CharField(max_length=128, null=True)),
                 ("language", models.CharField(max_length=3, null=True)),
@@ -27,22 +30,37 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True)),
                 ("created_on", models.DateTimeField(default=timezone.now, editable=False)),
                 ("modified_on", models.DateTimeField(default=timezone.now)),
-                ("created_by", models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL)),
-                ("modified_by", models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL)),
+                (
+                    "created_by",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                ),
+                (
+                    "modified_by",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                ),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="contacts", to="orgs.org")),
             ],
         ),
         migrations.CreateModel(
             name="ContactURN",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("identity", models.CharField(max_length=255)),
                 ("scheme", models.CharField(max_length=128)),
                 ("path", models.CharField(max_length=255)),
                 ("display", models.CharField(max_length=255, null=True)),
                 ("priority", models.IntegerField(default=50)),
-                ("channel", models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to="channels.channel")),
-                ("contact", models.ForeignKey(null=True, on_delete=PROTECT, related_name="urns", to="contacts.contact")),
+                (
+                    "channel",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to="channels.channel"),
+                ),
+                (
+                    "contact",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="urns", to="contacts.contact"),
+                ),
                 ("org", models.ForeignKey(on_delete=PROTECT, to="orgs.org")),
             ],
             options={"unique_together": {("identity", "org")}},
@@ -50,7 +68,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ContactField",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.UUIDField(unique=True, default=uuid4)),
                 ("key", models.CharField(max_length=36)),
                 ("label", models.CharField(max_length=36)),
@@ -65,7 +86,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ContactGroup",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, default=new_uuid, unique=True)),
                 ("name", models.CharField(max_length=64)),
                 ("group_type", models.CharField(max_length=1, default="U")),
@@ -80,16 +104,25 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ContactGroupCount",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("count", models.IntegerField(default=0)),
                 ("is_squashed", models.BooleanField(default=False)),
-                ("group", models.ForeignKey(on_delete=PROTECT, related_name="counts", to="contacts.contactgroup")),
+                (
+                    "group",
+                    models.ForeignKey(on_delete=PROTECT, related_name="counts", to="contacts.contactgroup"),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="ContactImport",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("original_filename", models.TextField()),
                 ("num_records", models.IntegerField()),
                 ("started_on", models.DateTimeField(null=True)),

@@ -14,7 +14,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Flow",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, default=new_uuid, unique=True)),
                 ("name", models.CharField(max_length=64)),
                 ("flow_type", models.CharField(max_length=1, default="M")),
@@ -30,7 +33,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="FlowRunCount",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("exit_type", models.CharField(max_length=1, null=True)),
                 ("count", models.IntegerField(default=0)),
                 ("is_squashed", models.BooleanField(default=False)),

@@ -17,7 +17,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="FlowStart",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.UUIDField(unique=True, default=uuid4)),
                 ("start_type", models.CharField(max_length=1, default="A")),
                 ("urns", TextArray(null=True)),
@@ -30,7 +33,10 @@ class Migration(migrations.Migration):
                 ("modified_on", models.DateTimeField(default=timezone.now, editable=False)),
                 ("contact_count", models.IntegerField(default=0, null=True)),
                 ("contacts", models.ManyToManyField(to="contacts.Contact")),
-                ("created_by", models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL)),
+                (
+                    "created_by",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                ),
                 ("flow", models.ForeignKey(on_delete=PROTECT, related_name="starts", to="flows.flow")),
                 ("groups", models.ManyToManyField(to="contacts.ContactGroup")),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="flow_starts", to="orgs.org")),

@@ -20,7 +20,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Label",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.CharField(max_length=36, default=new_uuid, unique=True)),
                 ("name", models.CharField(max_length=64)),
                 ("label_type", models.CharField(max_length=1, default="L")),
@@ -32,7 +35,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SystemLabelCount",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("label_type", models.CharField(max_length=1)),
                 ("is_archived", models.BooleanField(default=False)),
                 ("count", models.IntegerField(default=0)),
@@ -43,7 +49,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Msg",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.UUIDField(default=uuid4, null=True)),
                 ("broadcast_id", models.IntegerField(null=True)),
                 ("text", models.TextField()),
@@ -56,9 +65,15 @@ class Migration(migrations.Migration):
                 ("modified_on", models.DateTimeField(auto_now=True)),
                 ("sent_on", models.DateTimeField(null=True)),
                 ("next_attempt", models.DateTimeField(null=True)),
-                ("channel", models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="channels.channel")),
+                (
+                    "channel",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="channels.channel"),
+                ),
                 ("contact", models.ForeignKey(on_delete=PROTECT, related_name="msgs", to="contacts.contact")),
-                ("contact_urn", models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="contacts.contacturn")),
+                (
+                    "contact_urn",
+                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="contacts.contacturn"),
+                ),
                 ("labels", models.ManyToManyField(related_name="msgs", to="msgs.Label")),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="msgs", to="orgs.org")),
             ],

@@ -17,7 +17,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Org",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("uuid", models.UUIDField(unique=True, default=uuid4)),
                 ("name", models.CharField(max_length=128)),
                 ("slug", models.SlugField(max_length=255, null=True, unique=True)),
@@ -34,16 +37,25 @@ class Migration(migrations.Migration):
                 ("is_flagged", models.BooleanField(default=False)),
                 ("is_suspended", models.BooleanField(default=False)),
                 ("uses_topups", models.BooleanField(default=False)),
-                ("administrators", models.ManyToManyField(related_name="org_admins", to=settings.AUTH_USER_MODEL)),
+                (
+                    "administrators",
+                    models.ManyToManyField(related_name="org_admins", to=settings.AUTH_USER_MODEL),
+                ),
                 ("editors", models.ManyToManyField(related_name="org_editors", to=settings.AUTH_USER_MODEL)),
                 ("viewers", models.ManyToManyField(related_name="org_viewers", to=settings.AUTH_USER_MODEL)),
-                ("surveyors", models.ManyToManyField(related_name="org_surveyors", to=settings.AUTH_USER_MODEL)),
+                (
+                    "surveyors",
+                    models.ManyToManyField(related_name="org_surveyors", to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="TopUp",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("credits", models.IntegerField()),
                 ("is_active", models.BooleanField(default=True)),
                 ("expires_on", models.DateTimeField()),
@@ -54,7 +66,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="TopUpCredits",
             fields=[
-                ("id", models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
                 ("used", models.IntegerField()),
                 ("is_squashed", models.BooleanField(default=False)),
                 ("topup", models.ForeignKey(on_delete=PROTECT, to="orgs.topup")),

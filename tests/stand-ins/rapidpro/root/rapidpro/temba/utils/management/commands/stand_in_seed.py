@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from stand_in.users import ensure_user
 from temba.api.models import APIToken
+from temba.channels.models import Channel
 from temba.contacts.changes import attach_urn
 from temba.contacts.models import Contact, ContactField, ContactGroup
 from temba.flows.models import Flow
@@ -37,9 +38,12 @@ class Command(BaseCommand):
         if token and not re.fullmatch(r"[0-9a-f]{40}", token):
             raise CommandError("--token: 40 hexadecimal digits are wanted")
         user = ensure_user(username, password)
-        org, _ = Org.objects.get_or_create(slug=slug, defaults={"name": "LVCT Health", "flow_languages": ["eng", "swa"]})
+        org, _ = Org.objects.get_or_create(
+            slug=slug, defaults={"name": "LVCT Health", "flow_languages": ["eng", "swa"]}
+        )
         org.administrators.add(user)
-        TopUp.objects.get_or_create(org=org, defaults={"credits": 100_000, "expires_on": timezone.now() + timedelta(days=365)})
+        next_year = timezone.now() + timedelta(days=365)
+        TopUp.objects.get_or_create(org=org, defaults={"credits": 100_000, "expires_on": next_year})
         flow, _ = Flow.objects.get_or_create(
             uuid=flow_uuid or self.uuid(slug, "flow"), defaults={"org": org, "name": "Hotline call"}
         )
@@ -47,12 +51,17 @@ class Command(BaseCommand):
             ContactField.objects.get_or_create(org=org, key=key, defaults={"label": label})
         group, _ = ContactGroup.objects.get_or_create(org=org, name="Callers")
         Label.objects.get_or_create(org=org, name="Hotline")
+        channel, _ = Channel.objects.get_or_create(
+            uuid=self.uuid(slug, "channel"),
+            defaults={"org": org, "name": "Hotline", "channel_type": "EX", "address": "1190"},
+        )
         people = [self.contact(org, user, group, number, messages) for number in range(contacts)]
         answer = {
             "org": {"id": org.id, "slug": org.slug, "uuid": str(org.uuid)},
             "token": self.token(org, user, token),
             "flow": flow.uuid,
             "group": group.uuid,
+            "channel": channel.uuid,
             "contacts": [{"uuid": c.uuid, "urns": [str(u) for u in c.ordered_urns()]} for c in people],
             "user": username,
         }
