@@ -42,7 +42,7 @@ measure() {
     tail -n 20 "$work/out/$name" "$work/out/$name.err"
     return 1
   fi
-  printf '%s\t%s\t%s\n' "$name" "$((${to/./} - ${from/./}))" "$(tail -n 1 "$work/out/rss")" >>"$results"
+  printf '%s\t%s\t%s\n' "$name" "$((${to/[.,]/} - ${from/[.,]/}))" "$(tail -n 1 "$work/out/rss")" >>"$results"
 }
 
 # values NAME [COLUMN]: one a line, in the order of measuring. Column 2 is time, 3 memory.

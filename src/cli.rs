@@ -56,6 +56,7 @@ pub enum Command {
     /// Write the settings file, its secrets made, and say what is left to fill in
     #[command(after_help = "Examples:
   ooy init
+  ooy init --import /srv/combined/compose-combined.yml
   ooy init --self-signed --set RAPIDPRO_DOMAIN=rapidpro.example.org")]
     Init(Init),
     /// Show what would be deployed, secrets masked; --check validates it
@@ -104,6 +105,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Init {
+    /// Take values over from the compose file of a deployment that exists
+    #[arg(long, value_name = "COMPOSE_FILE")]
+    pub import: Option<PathBuf>,
     /// Give a setting its value (not for secrets: other users see the command line)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,

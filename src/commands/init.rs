@@ -2,24 +2,28 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
 use super::{Failure, Outcome};
 use crate::cli::Init;
 use crate::deployment::keys::{self, KEYS, Kind, PLACEHOLDER};
 use crate::deployment::places::Places;
 use crate::deployment::settings::Settings;
-use crate::deployment::{embedded, env_file, similar};
+use crate::deployment::{embedded, env_file, import, similar};
 use crate::fault::{Fault, Result};
 use crate::host::{certs, files};
 use crate::lifecycle::preflight::pair;
-use crate::ui::{Paint, Ui};
+use crate::ui::{Paint, Ui, human};
 
 /// How long a self-signed certificate is good for, days.
 const SELF_SIGNED_DAYS: u32 = 397;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
     let path = &places.env_file;
-    let given = given(places, arguments)?;
+    let mut given = given(places, arguments)?;
+    if let Some(file) = &arguments.import {
+        take_over(ui, places, file, &mut given)?;
+    }
     if path.exists() {
         if !given.is_empty() {
             return Err(Failure::from(Box::new(
@@ -58,6 +62,44 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
         places.command("start")
     ));
     Ok(0)
+}
+
+/// Adds the values of an existing compose file; what was given on the command line wins.
+fn take_over(
+    ui: &Ui,
+    places: &Places,
+    file: &Path,
+    given: &mut Vec<(String, String)>,
+) -> Result<()> {
+    let shown = file.display();
+    let failed = |evidence: String| {
+        Box::new(
+            Fault::usage(
+                format!("{shown}: cannot be taken over"),
+                "the file cannot be read as a compose file",
+            )
+            .evidence(evidence)
+            .why("nothing was written")
+            .next(format!("docker compose -f {shown} config -q"))
+            .next(places.command("init --help")),
+        )
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let imported = import::import(&text, file).map_err(failed)?;
+    ui.say(&format!(
+        "{} {} taken over from {shown}",
+        ui.paint(Paint::Good, "✓"),
+        human::count(imported.values.len(), "value")
+    ));
+    for left in &imported.left {
+        ui.say(&format!("! not taken over: {left}"));
+    }
+    for (name, value) in imported.values {
+        if !given.iter().any(|(known, _)| *known == name) {
+            given.push((name, value));
+        }
+    }
+    Ok(())
 }
 
 fn names(values: &[(String, String)]) -> String {

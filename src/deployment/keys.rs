@@ -20,7 +20,8 @@ pub enum Kind {
     Redis,
     /// http:// or https:// address.
     Web,
-    /// Letters and digits, the first a letter (RapidPro evaluates its values as Python).
+    /// A secret key: nothing that Python could take for something else than a text (RapidPro
+    /// evaluates its values as literals).
     Token,
     /// Number with k, m or g.
     Size,
@@ -281,9 +282,11 @@ impl Kind {
             ),
             Kind::Token => no(
                 value.len() < 20
-                    || !value.chars().all(|c| c.is_ascii_alphanumeric())
-                    || !value.starts_with(|c: char| c.is_ascii_alphabetic()),
-                "has to be at least 20 letters and digits, the first a letter",
+                    || !value.starts_with(|c: char| c.is_ascii_alphabetic())
+                    || !value
+                        .chars()
+                        .all(|c| c.is_ascii_graphic() && !"'\"()[]{}\\".contains(c)),
+                "has to be at least 20 characters without quotes and brackets, the first a letter",
             ),
             Kind::Size => no(
                 parse_size(value).is_none(),

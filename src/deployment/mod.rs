@@ -5,6 +5,7 @@ mod compose_file;
 pub mod embedded;
 pub mod env_file;
 pub mod graph;
+pub mod import;
 pub mod keys;
 mod known;
 pub mod mask;

@@ -49,10 +49,7 @@ fn boot(service: &str, command: &[String]) -> ! {
     }
     process::exec(
         command,
-        &[
-            ("OOY_BOOTED_AT_MS", booted_at.to_string()),
-            ("OOY_RECORDER", recorder.to_string()),
-        ],
+        &[("OOY_BOOTED_AT_MS", booted_at.to_string()), ("OOY_RECORDER", recorder.to_string())],
     )
 }
 

@@ -16,7 +16,8 @@ pub fn from_environment() -> Result<Steering, String> {
     for (name, value) in std::env::vars() {
         let Some(key) = name.strip_prefix(PREFIX).filter(|_| !value.is_empty()) else { continue };
         let kind = kind_of(key).ok_or_else(|| format!("unknown variable {name}"))?;
-        check(kind, &value).map_err(|expected| format!("{name}: expected {expected}, got {value}"))?;
+        check(kind, &value)
+            .map_err(|expected| format!("{name}: expected {expected}, got {value}"))?;
         match key {
             "BOOT_SECONDS" => steering.boot_seconds = value.parse().unwrap_or_default(),
             "EXIT_CODE" => steering.exit_code = value.parse().ok(),
@@ -28,7 +29,10 @@ pub fn from_environment() -> Result<Steering, String> {
 }
 
 fn kind_of(key: &str) -> Option<&'static str> {
-    KEYS.lines().filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == key).map(|(_, kind)| kind)
+    KEYS.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| *name == key)
+        .map(|(_, kind)| kind)
 }
 
 fn check(kind: &str, value: &str) -> Result<(), &'static str> {

@@ -3,6 +3,7 @@
 Its interactive shell (prompt_toolkit) and the search for installed plug-ins take half of the
 time of every start, and of every health check.
 """
+
 import os
 import sys
 from types import ModuleType

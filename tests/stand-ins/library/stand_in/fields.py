@@ -1,5 +1,6 @@
 """Columns of PostgreSQL's own types. django.contrib.postgres has them too, with 40 ms of
 form fields and look-ups that nothing here uses."""
+
 import json
 
 from django.db import models

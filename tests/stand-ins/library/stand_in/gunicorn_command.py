@@ -1,10 +1,11 @@
 """The gunicorn program: the real one, without setuptools, which it asks for plug-ins."""
+
 import sys
 from types import ModuleType
 
 
 def main():
-    from stand_in import steering  # refuses a misspelt fault before anything else happens
+    import stand_in.steering  # noqa: F401  refuses a misspelt fault before anything else
 
     sys.modules["pkg_resources"] = ModuleType("pkg_resources")
     from gunicorn.app.wsgiapp import run

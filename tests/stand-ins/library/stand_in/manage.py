@@ -1,4 +1,5 @@
 """manage.py and django-admin."""
+
 import os
 import sys
 

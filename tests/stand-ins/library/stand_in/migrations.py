@@ -1,4 +1,5 @@
 """Slow and failing migrations: the fault happens inside the migration's own transaction."""
+
 import time
 
 from stand_in import steering

@@ -1,4 +1,5 @@
 """Pages for people: enough to see that a log-in works and what a service holds."""
+
 from html import escape
 
 from django.contrib.auth import authenticate, login, logout

@@ -1,4 +1,5 @@
 """What every entry point does once its own imports are done."""
+
 import os
 
 

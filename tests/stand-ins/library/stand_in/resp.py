@@ -1,5 +1,6 @@
 """A Redis client of one file: the web processes need five commands, and the real client
 costs 80 ms of imports at every start."""
+
 import socket
 from urllib.parse import unquote, urlsplit
 

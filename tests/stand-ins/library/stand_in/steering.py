@@ -3,6 +3,7 @@
 The control file is JSON with the same keys in lower case without the prefix, is read again
 whenever something asks, and wins over the environment.
 """
+
 import json
 import os
 import sys
@@ -57,7 +58,7 @@ def _from_environment():
     if not given:
         return {}
     kinds = _known()
-    return {k: _parse(kinds, k, v) for k, v in ((n[len(PREFIX):].lower(), v) for n, v in given.items())}
+    return {k: _parse(kinds, k, v) for k, v in ((n[len(PREFIX) :].lower(), v) for n, v in given.items())}
 
 
 def _from_control_file():

@@ -1,4 +1,5 @@
 """Database addresses, read as dj_database_url reads them."""
+
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SCHEMES = ("postgres", "postgresql", "pgsql", "postgis")

@@ -1,4 +1,5 @@
 """Users for the seed commands."""
+
 from django.contrib.auth.models import User
 
 

@@ -1,4 +1,5 @@
 """The faults of a web service, in front of its WSGI application."""
+
 from stand_in import steering
 
 

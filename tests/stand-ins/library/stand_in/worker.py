@@ -1,4 +1,5 @@
 """What a stand-in's worker does differently from a plain Celery worker."""
+
 # How long a new worker waits for others to say hello: a second in Celery, a third of its
 # start here, and always in vain where nobody revokes tasks.
 MINGLE_SECONDS = 0.05

@@ -2,6 +2,7 @@
 REDIS_URL is not used and the number of the database is not optional: with a password, or
 without /NUMBER, this fails and takes the container with it (startup.sh stops at an error).
 """
+
 from urllib.parse import urlsplit
 
 from stand_in.resp import Redis

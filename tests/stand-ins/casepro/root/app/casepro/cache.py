@@ -1,4 +1,5 @@
 """The cache in Redis, as far as the pings use it."""
+
 from stand_in.resp import Redis
 
 from django.conf import settings

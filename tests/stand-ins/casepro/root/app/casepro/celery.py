@@ -1,5 +1,6 @@
 """The Celery application. No fix-ups: Celery's own for Django would load and check all
 models before the worker takes its first task."""
+
 from celery import Celery
 
 from casepro import settings

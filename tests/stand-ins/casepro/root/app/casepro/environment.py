@@ -1,4 +1,5 @@
 """The environment, read the way django-environ does it."""
+
 import os
 
 TRUE = ("true", "on", "ok", "y", "yes", "1")

@@ -1,4 +1,5 @@
 """Settings of the Docker image, with its odd names and its silent defaults."""
+
 import logging
 import os
 

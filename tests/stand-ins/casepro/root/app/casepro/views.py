@@ -1,4 +1,5 @@
 """The pages of an organisation, and the two addresses that monitoring asks."""
+
 from datetime import timedelta
 from html import escape
 

@@ -1,4 +1,5 @@
 """The admin's door, and the API that chat bots read pages from."""
+
 import json
 
 from home.models import ContentPage

@@ -1,4 +1,5 @@
 """What ContentRepo adds to pages."""
+
 from wagtail.core.models import Page
 
 from django.db import models

@@ -1,5 +1,6 @@
 """The Celery application. It knows the settings but not Django, which costs each process of
 the pool a fifth of a second that no task here needs."""
+
 from celery import Celery
 
 from temba import settings

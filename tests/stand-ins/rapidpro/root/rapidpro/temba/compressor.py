@@ -3,6 +3,7 @@
 Pages find the files through a manifest that `compress` writes; a page that is asked for
 before that answers 500, as django-compressor does when it works offline.
 """
+
 import json
 import os
 from hashlib import sha256

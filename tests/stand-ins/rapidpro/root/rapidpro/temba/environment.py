@@ -1,4 +1,5 @@
 """The environment, read the way django-getenv does it."""
+
 import ast
 import os
 

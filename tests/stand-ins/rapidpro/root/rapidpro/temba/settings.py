@@ -1,4 +1,5 @@
 """Settings of the Docker image; env() makes them as strict and as odd as the real ones."""
+
 import logging
 import os
 
@@ -11,9 +12,7 @@ DEBUG = switch("DJANGO_DEBUG")
 SECRET_KEY = env("SECRET_KEY", required=True)
 DATABASE_URL = env("DATABASE_URL", required=True)
 DATABASES = {
-    "default": database(
-        DATABASE_URL, CONN_MAX_AGE=60, ATOMIC_REQUESTS=True, DISABLE_SERVER_SIDE_CURSORS=True
-    )
+    "default": database(DATABASE_URL, CONN_MAX_AGE=60, ATOMIC_REQUESTS=True, DISABLE_SERVER_SIDE_CURSORS=True)
 }
 
 REDIS_URL = env("REDIS_URL", required=True)

@@ -1,4 +1,5 @@
 """/sitestatic/, the way WhiteNoise serves it: what was there when the process started."""
+
 import os
 
 from django.conf import settings

@@ -1,4 +1,5 @@
 """What Celery does for RapidPro in the background, as far as it can be seen from outside."""
+
 import json
 import logging
 from functools import wraps
@@ -52,14 +53,12 @@ def squash(table, keys, total):
     """Replace all rows of one key by their sum, where there are new ones."""
     same = " AND ".join(f"kept.{key} IS NOT DISTINCT FROM fresh.{key}" for key in keys)
     columns = ", ".join(keys)
-    return execute(
-        f"""
+    return execute(f"""
         WITH fresh AS (SELECT DISTINCT {columns} FROM {table} WHERE NOT is_squashed),
              gone AS (DELETE FROM {table} kept USING fresh WHERE {same} RETURNING kept.*)
         INSERT INTO {table} ({columns}, {total}, is_squashed)
         SELECT {columns}, sum({total}), true FROM gone GROUP BY {columns}
-        """
-    )
+        """)
 
 
 @nonoverlapping_task("squash_channelcounts", lock_timeout=7200)
@@ -90,19 +89,16 @@ def squash_topupcredits():
 @nonoverlapping_task("retry_errored_messages")
 def retry_errored_messages():
     """Messages whose time for another attempt has come wait in the queue again."""
-    execute(
-        """
+    execute("""
         UPDATE msgs_msg SET status = 'Q', queued_on = now(), modified_on = now()
          WHERE direction = 'O' AND status = 'E' AND next_attempt <= now()
-        """
-    )
+        """)
 
 
 @nonoverlapping_task("suspend_topup_orgs_task")
 def suspend_topup_orgs_task():
     """Workspaces that pay by credit are suspended without any left, and set free with some."""
-    execute(
-        """
+    execute("""
         UPDATE orgs_org o SET is_suspended = (credits.remaining <= 0), modified_on = now()
           FROM (SELECT org.id, coalesce(sum(t.credits), 0)
                        - coalesce((SELECT sum(c.used) FROM orgs_topupcredits c
@@ -111,8 +107,7 @@ def suspend_topup_orgs_task():
                   FROM orgs_org org LEFT JOIN orgs_topup t ON t.org_id = org.id AND t.is_active
                  WHERE org.uses_topups AND org.is_active GROUP BY org.id) credits
          WHERE o.id = credits.id AND o.is_suspended <> (credits.remaining <= 0)
-        """
-    )
+        """)
 
 
 @nonoverlapping_task("check_elasticsearch_lag")
@@ -122,11 +117,9 @@ def check_elasticsearch_lag():
     with urlopen(f"{settings.ELASTICSEARCH_URL}/{query}", timeout=30) as answer:
         hits = json.load(answer)["hits"]["hits"]
     newest = hits[0]["sort"][0] if hits else 0
-    late = execute(
-        f"""
+    late = execute(f"""
         SELECT 1 FROM contacts_contact
          WHERE modified_on > to_timestamp({int(newest)} / 1000000.0) + interval '5 minutes' LIMIT 1
-        """
-    )
+        """)
     if late:
         logger.error("Newest contact in Elasticsearch is more than five minutes behind the database")

@@ -1,4 +1,5 @@
 """The web application, as UWSGI_WSGI_FILE names it."""
+
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "temba.settings")

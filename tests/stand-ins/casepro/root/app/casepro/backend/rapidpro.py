@@ -1,4 +1,5 @@
 """RapidPro as the source: each pull makes the local copies equal to what changed there."""
+
 from datetime import datetime, timedelta
 
 from casepro.contacts.models import Contact, Field, Group

@@ -1,5 +1,6 @@
 """The client of RapidPro's API, with the two habits that make pulls hang: no request has a
 timeout, and a refusal for too many requests is slept out."""
+
 import json
 import logging
 import time

@@ -1,4 +1,5 @@
 """Cases: while one is open for a contact, its messages are replies and get archived."""
+
 from casepro.contacts.models import Contact
 from dash.orgs.models import Org
 

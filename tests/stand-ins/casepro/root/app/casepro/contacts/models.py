@@ -1,4 +1,5 @@
 """Copies of RapidPro's contacts. A stub is one that only a message has mentioned yet."""
+
 from dash.orgs.models import Org
 from stand_in.fields import HStore, TextArray
 

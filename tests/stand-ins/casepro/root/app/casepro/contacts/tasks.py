@@ -1,4 +1,5 @@
 """Contacts, their fields and groups: pulled from the backend."""
+
 import logging
 
 from casepro.msgs.tasks import LOCK_TIMEOUT, counts

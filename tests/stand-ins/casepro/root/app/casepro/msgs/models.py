@@ -1,4 +1,5 @@
 """Copies of RapidPro's incoming messages."""
+
 from casepro.cases.models import Case
 from casepro.contacts.models import Contact
 from dash.orgs.models import Org
@@ -31,4 +32,6 @@ class Message(models.Model):
     case = models.ForeignKey(Case, on_delete=models.PROTECT, null=True, related_name="incoming_messages")
 
     class Meta:
-        indexes = [models.Index(fields=["org"], name="msgs_message_unhandled", condition=models.Q(is_handled=False))]
+        indexes = [
+            models.Index(fields=["org"], name="msgs_message_unhandled", condition=models.Q(is_handled=False))
+        ]

@@ -1,4 +1,5 @@
 """Messages: pulled from the backend, then handled once their contact is known."""
+
 from datetime import timedelta
 
 from dash.orgs.tasks import org_task
@@ -37,5 +38,7 @@ def handle_messages(org):
     if replies:
         # Refused with 400 while the workspace is flagged; nothing is handled then.
         org.get_backend().archive_messages(org, replies)
-    Message.objects.filter(pk__in=[m.pk for m in unhandled]).update(is_handled=True, modified_on=timezone.now())
+    Message.objects.filter(pk__in=[m.pk for m in unhandled]).update(
+        is_handled=True, modified_on=timezone.now()
+    )
     return {"handled": len(unhandled), "rules_matched": 0, "case_replies": len(replies)}

@@ -1,4 +1,5 @@
 """Which organisation a request is for: its own domain, or a subdomain of HOSTNAME."""
+
 import re
 
 from dash.orgs.models import Org

@@ -1,4 +1,5 @@
 """Organisations, where their messages come from, and how far each scheduled task got."""
+
 from stand_in.fields import JSONText
 
 from django.conf import settings
@@ -34,10 +35,16 @@ class Org(models.Model):
             )
         backend = self.backends.filter(is_active=True, slug="rapidpro").first()
         token = backend.api_token if backend else ""
-        return TembaClient(backend.host if backend and backend.host else host, token, settings.SITE_API_USER_AGENT)
+        return TembaClient(
+            backend.host if backend and backend.host else host, token, settings.SITE_API_USER_AGENT
+        )
 
     def build_host_link(self):
-        return f"http://{self.subdomain}.{settings.HOSTNAME}" if self.subdomain else f"http://{settings.HOSTNAME}"
+        return (
+            f"http://{self.subdomain}.{settings.HOSTNAME}"
+            if self.subdomain
+            else f"http://{settings.HOSTNAME}"
+        )
 
 
 class TaskState(models.Model):

@@ -4,6 +4,7 @@ The lock is looked at first and taken afterwards. It lives for its timeout (twel
 unless the task ends by itself: a worker that is killed leaves it behind, and until it
 expires every run is skipped and counts as a success.
 """
+
 import json
 import logging
 from datetime import datetime, timezone

@@ -1,4 +1,5 @@
 """What all settings of ContentRepo share."""
+
 import logging
 import os
 

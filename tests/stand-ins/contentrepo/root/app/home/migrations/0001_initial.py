@@ -12,7 +12,9 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "page",
-                    models.OneToOneField(on_delete=CASCADE, primary_key=True, serialize=False, to="wagtailcore.page"),
+                    models.OneToOneField(
+                        on_delete=CASCADE, primary_key=True, serialize=False, to="wagtailcore.page"
+                    ),
                 ),
             ],
         ),

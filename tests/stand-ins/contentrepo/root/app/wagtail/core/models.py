@@ -1,4 +1,5 @@
 """Pages and languages."""
+
 from django.db import models
 from django.utils import timezone
 

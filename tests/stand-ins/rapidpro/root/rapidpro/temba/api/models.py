@@ -1,4 +1,5 @@
 """API tokens: 40 hexadecimal digits that stand for one user in one workspace and role."""
+
 import hmac
 from hashlib import sha1
 from uuid import uuid4

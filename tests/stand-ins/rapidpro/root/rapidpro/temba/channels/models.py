@@ -1,4 +1,5 @@
 """Channels: only what messages refer to and what is squashed."""
+
 from uuid import uuid4
 
 from temba.orgs.models import Org

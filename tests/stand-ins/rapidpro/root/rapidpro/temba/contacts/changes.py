@@ -1,4 +1,5 @@
 """Changes of contacts. RapidPro leaves all of them to mailroom and reads what came of it."""
+
 from temba.contacts import urns as URN
 from temba.contacts.models import Contact, ContactField, ContactURN
 from temba.mailroom import client
@@ -64,5 +65,11 @@ def release_contact(contact):
 def attach_urn(contact, urn, priority):
     """Used where contacts are made without mailroom (stand_in_seed)."""
     scheme, path, _, display = URN.split(urn)
-    defaults = {"contact": contact, "scheme": scheme, "path": path, "display": display or None, "priority": priority}
+    defaults = {
+        "contact": contact,
+        "scheme": scheme,
+        "path": path,
+        "display": display or None,
+        "priority": priority,
+    }
     ContactURN.objects.update_or_create(org=contact.org, identity=URN.identity(urn), defaults=defaults)

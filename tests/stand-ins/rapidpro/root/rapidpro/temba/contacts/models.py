@@ -1,4 +1,5 @@
 """Contacts, their URNs, groups, fields and imports."""
+
 from uuid import uuid4
 
 from temba.channels.models import Channel
@@ -25,9 +26,13 @@ class Contact(models.Model):
     fields = models.JSONField(null=True)
     is_active = models.BooleanField(default=True)
     created_on = models.DateTimeField(default=timezone.now, editable=False)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
     modified_on = models.DateTimeField(default=timezone.now)
-    modified_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    modified_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
     last_seen_on = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,4 +1,5 @@
 """URNs: which are refused, and how phone numbers are brought into one form."""
+
 import re
 
 SCHEMES = frozenset(

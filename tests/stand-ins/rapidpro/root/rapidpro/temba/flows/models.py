@@ -1,4 +1,5 @@
 """Flows and the starts of flows that the API makes."""
+
 from uuid import uuid4
 
 from stand_in.fields import JSONText, TextArray
@@ -48,7 +49,9 @@ class FlowStart(models.Model):
     include_active = models.BooleanField(default=True)
     status = models.CharField(max_length=1, default="P")
     extra = JSONText(null=True, default=dict)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
     created_on = models.DateTimeField(default=timezone.now, editable=False)
     modified_on = models.DateTimeField(default=timezone.now, editable=False)
     contact_count = models.IntegerField(default=0, null=True)

@@ -1,5 +1,6 @@
 """Calls that wait for mailroom's answer. No timeout, as in the real client: a mailroom that
 hangs makes the request hang, and one that is down makes it a 500."""
+
 import json
 from http.client import HTTPConnection, HTTPSConnection
 from urllib.parse import urlsplit

@@ -1,4 +1,5 @@
 """Work that mailroom takes from Redis in its own time."""
+
 import json
 import time
 from datetime import datetime, timezone
@@ -33,6 +34,4 @@ def _queue_batch_task(org_id, task_type, task):
     payload = json.dumps({"type": task_type, "org_id": org_id, "task": task, "queued_on": queued_on})
     # Milliseconds, although mailroom and courier score in seconds.
     score = int(round(time.time() * 1000)) + HIGH_PRIORITY
-    connection().pipeline(
-        ("ZADD", f"batch:{org_id}", score, payload), ("ZINCRBY", "batch:active", 0, org_id)
-    )
+    connection().pipeline(("ZADD", f"batch:{org_id}", score, payload), ("ZINCRBY", "batch:active", 0, org_id))

@@ -1,4 +1,5 @@
 """Messages, and the labels that Casepro files them under."""
+
 from uuid import uuid4
 
 from stand_in.fields import TextArray

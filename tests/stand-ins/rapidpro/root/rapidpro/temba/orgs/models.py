@@ -1,4 +1,5 @@
 """Workspaces. `config` is JSON in a text column up to RapidPro 8."""
+
 from uuid import uuid4
 
 from stand_in.fields import JSONText, TextArray

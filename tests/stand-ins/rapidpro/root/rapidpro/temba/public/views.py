@@ -1,4 +1,5 @@
 """What can be seen without an account, and one page for those who have one."""
+
 from stand_in import pages
 from temba import compressor
 from temba.orgs.models import Org

@@ -1,4 +1,5 @@
 """The Redis connections of this process."""
+
 from stand_in.resp import Redis
 
 from django.conf import settings

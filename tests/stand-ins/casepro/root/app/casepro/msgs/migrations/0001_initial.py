@@ -35,7 +35,9 @@ class Migration(migrations.Migration):
                 ("created_on", models.DateTimeField()),
                 (
                     "contact",
-                    models.ForeignKey(on_delete=PROTECT, related_name="incoming_messages", to="contacts.contact"),
+                    models.ForeignKey(
+                        on_delete=PROTECT, related_name="incoming_messages", to="contacts.contact"
+                    ),
                 ),
                 (
                     "org",

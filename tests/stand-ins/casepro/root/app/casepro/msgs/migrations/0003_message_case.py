@@ -11,6 +11,8 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="message",
             name="case",
-            field=models.ForeignKey(null=True, on_delete=PROTECT, related_name="incoming_messages", to="cases.case"),
+            field=models.ForeignKey(
+                null=True, on_delete=PROTECT, related_name="incoming_messages", to="cases.case"
+            ),
         ),
     ]

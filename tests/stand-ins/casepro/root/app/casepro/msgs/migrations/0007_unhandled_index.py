@@ -8,6 +8,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name="message",
-            index=models.Index(fields=["org"], name="msgs_message_unhandled", condition=models.Q(is_handled=False)),
+            index=models.Index(
+                fields=["org"], name="msgs_message_unhandled", condition=models.Q(is_handled=False)
+            ),
         ),
     ]

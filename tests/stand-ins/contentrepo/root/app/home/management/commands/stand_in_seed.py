@@ -1,4 +1,5 @@
 """An administrator and a few pages."""
+
 import json
 
 from home.models import ContentPage

@@ -3,7 +3,9 @@ from django.db import migrations
 
 def create_root(apps, schema_editor):
     root = apps.get_model("wagtailcore", "Page").objects.create(title="Root", slug="root", path="0001")
-    apps.get_model("wagtailcore", "Site").objects.create(hostname="localhost", root_page=root, is_default_site=True)
+    apps.get_model("wagtailcore", "Site").objects.create(
+        hostname="localhost", root_page=root, is_default_site=True
+    )
 
 
 class Migration(migrations.Migration):

@@ -17,7 +17,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "user",
-                    models.OneToOneField(on_delete=CASCADE, related_name="wagtail_userprofile", to=settings.AUTH_USER_MODEL),
+                    models.OneToOneField(
+                        on_delete=CASCADE, related_name="wagtail_userprofile", to=settings.AUTH_USER_MODEL
+                    ),
                 ),
             ],
         ),

@@ -19,7 +19,9 @@ class Migration(migrations.Migration):
                 ("role", models.ForeignKey(on_delete=PROTECT, to="auth.group")),
                 (
                     "user",
-                    models.ForeignKey(on_delete=PROTECT, related_name="api_tokens", to=settings.AUTH_USER_MODEL),
+                    models.ForeignKey(
+                        on_delete=PROTECT, related_name="api_tokens", to=settings.AUTH_USER_MODEL
+                    ),
                 ),
             ],
         ),

@@ -1,6 +1,5 @@
 from django.db import migrations
 
-
 ROLES = ("Administrators", "Editors", "Viewers", "Agents", "Surveyors", "Prometheus")
 
 

@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("api", "0032_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE api_resthook (
                 id serial PRIMARY KEY,
                 org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
@@ -15,6 +14,5 @@ class Migration(migrations.Migration):
                 is_active boolean NOT NULL DEFAULT true,
                 created_on timestamptz NOT NULL DEFAULT now()
             );
-            """
-        ),
+            """),
     ]

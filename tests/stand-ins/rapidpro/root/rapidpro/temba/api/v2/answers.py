@@ -1,4 +1,5 @@
 """Answers in the words of Django REST framework."""
+
 import json
 from datetime import datetime, timezone
 
@@ -13,14 +14,6 @@ class ApiError(Exception):
         self.status = status
         self.body = {"detail": detail}
         self.headers = dict(headers)
-
-
-class Invalid(ApiError):
-    """Ends the request with 400 and what is wrong, field by field."""
-
-    def __init__(self, errors):
-        super().__init__(400, "")
-        self.body = errors
 
 
 def bad_query(detail):

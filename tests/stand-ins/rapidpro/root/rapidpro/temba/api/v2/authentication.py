@@ -1,5 +1,6 @@
 """Who is asking. Every refusal is a 403: the first authenticator of the real API is the
 session's, which has no challenge to put into a 401."""
+
 import base64
 import binascii
 

@@ -1,4 +1,5 @@
 """/api/v2/contacts.json"""
+
 from temba.api.v2 import validation as field
 from temba.api.v2.answers import bad_query, is_true, not_found, respond
 from temba.api.v2.lookup import lookup_values, normalize_urn
@@ -25,9 +26,7 @@ def contact_list(request):
     found = before_after(request, found, "modified_on")
     newest_first = not is_true(params.get("reverse"))
     keys = _field_keys(request.org)
-    return paginate(
-        request, found, "modified_on", lambda c: as_json(c, request.org, keys), newest_first
-    )
+    return paginate(request, found, "modified_on", lambda c: as_json(c, request.org, keys), newest_first)
 
 
 def contact_write(request):

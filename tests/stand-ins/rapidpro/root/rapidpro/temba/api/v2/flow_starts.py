@@ -1,4 +1,5 @@
 """/api/v2/flow_starts.json"""
+
 import re
 from uuid import UUID
 
@@ -63,7 +64,10 @@ def start_write(request):
 
 
 def as_json(start):
-    named = [[{"uuid": o.uuid, "name": o.name} for o in many.order_by("id")] for many in (start.groups, start.contacts)]
+    named = [
+        [{"uuid": o.uuid, "name": o.name} for o in many.order_by("id")]
+        for many in (start.groups, start.contacts)
+    ]
     return {
         "id": start.id,
         "uuid": start.uuid,

@@ -1,4 +1,5 @@
 """The lists that Casepro pulls: fields, groups, labels, flows, messages."""
+
 from temba.api.v2.answers import bad_query, is_true
 from temba.api.v2.pagination import before_after, paginate
 from temba.contacts.models import Contact, ContactField, ContactGroup

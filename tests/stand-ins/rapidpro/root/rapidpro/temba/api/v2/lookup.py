@@ -1,4 +1,5 @@
 """?uuid= and ?urn=, as filters and as the address of what is changed."""
+
 from temba.api.v2.answers import bad_query
 from temba.contacts import urns as URN
 

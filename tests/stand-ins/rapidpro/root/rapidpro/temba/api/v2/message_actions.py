@@ -1,4 +1,5 @@
 """/api/v2/message_actions.json: how Casepro archives and labels what it has handled."""
+
 from temba.api.v2 import validation as field
 from temba.api.v2.answers import respond
 from temba.msgs.models import Label, Msg

@@ -1,4 +1,5 @@
 """Pages of 250 with a cursor for the next one."""
+
 import base64
 import binascii
 from datetime import datetime, timezone

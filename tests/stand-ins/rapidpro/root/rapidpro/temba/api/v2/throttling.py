@@ -1,4 +1,5 @@
 """So many requests an hour for each user in a workspace, counted in the Redis cache."""
+
 import math
 import time
 from uuid import uuid4

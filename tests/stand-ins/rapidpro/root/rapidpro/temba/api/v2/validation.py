@@ -3,6 +3,7 @@
 Each reader takes what the client sent and returns what it means, or raises Wrong with the
 errors of that field: a list of sentences, or a dict of such lists by index or key.
 """
+
 from temba.contacts import urns as URN
 from temba.contacts.models import Contact, ContactGroup, ContactURN
 

@@ -1,9 +1,10 @@
 """One view for all endpoints: what the framework does around each of them, in its order."""
+
 import json
 import logging
 
 from temba.api.v2 import contacts, flow_starts, lists, message_actions, workspace
-from temba.api.v2.answers import ApiError, Invalid, respond
+from temba.api.v2.answers import ApiError, respond
 from temba.api.v2.authentication import authenticate, check_permission
 from temba.api.v2.throttling import check_throttle
 from temba.api.v2.validation import Wrong
@@ -38,7 +39,9 @@ NOT_STOOD_IN = frozenset(
 @transaction.non_atomic_requests
 def endpoint(request, name, format=None):
     if name in NOT_STOOD_IN:
-        return HttpResponse(f"stand-in: /api/v2/{name} is not stood in for", status=501, content_type="text/plain")
+        return HttpResponse(
+            f"stand-in: /api/v2/{name} is not stood in for", status=501, content_type="text/plain"
+        )
     if name not in ENDPOINTS:
         raise Http404
     found = ENDPOINTS[name]

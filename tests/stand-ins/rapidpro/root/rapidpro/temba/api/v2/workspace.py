@@ -1,4 +1,5 @@
 """/api/v2/workspace.json"""
+
 from temba.api.v2.answers import respond
 
 

@@ -9,8 +9,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         HStoreExtension(),
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE campaigns_campaign (
                 id serial PRIMARY KEY,
                 uuid varchar(36) NOT NULL UNIQUE,
@@ -19,10 +18,8 @@ class Migration(migrations.Migration):
                 name varchar(64) NOT NULL,
                 is_archived boolean NOT NULL DEFAULT false
             );
-            """
-        ),
-        migrations.RunSQL(
-            """
+            """),
+        migrations.RunSQL("""
             CREATE TABLE campaigns_campaignevent (
                 id serial PRIMARY KEY,
                 uuid varchar(36) NOT NULL UNIQUE,
@@ -30,6 +27,5 @@ class Migration(migrations.Migration):
                 flow_id integer NOT NULL REFERENCES flows_flow (id) DEFERRABLE INITIALLY DEFERRED,
                 message hstore
             );
-            """
-        ),
+            """),
     ]

@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("campaigns", "0035_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE campaigns_eventfire (
                 id serial PRIMARY KEY,
                 event_id integer NOT NULL REFERENCES campaigns_campaignevent (id) DEFERRABLE INITIALLY DEFERRED,
@@ -15,6 +14,5 @@ class Migration(migrations.Migration):
                 scheduled timestamptz NOT NULL,
                 fired timestamptz
             );
-            """
-        ),
+            """),
     ]

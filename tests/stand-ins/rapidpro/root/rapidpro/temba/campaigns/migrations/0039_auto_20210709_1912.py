@@ -6,9 +6,7 @@ class Migration(migrations.Migration):
         ("campaigns", "0038_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE INDEX campaigns_eventfire_unfired ON campaigns_eventfire (scheduled) WHERE fired IS NULL;
-            """
-        ),
+            """),
     ]

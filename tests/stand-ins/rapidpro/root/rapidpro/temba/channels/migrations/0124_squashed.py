@@ -47,8 +47,7 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE channels_channelconnection (
                 id serial PRIMARY KEY,
                 channel_id integer NOT NULL REFERENCES channels_channel (id) DEFERRABLE INITIALLY DEFERRED,
@@ -56,6 +55,5 @@ class Migration(migrations.Migration):
                 status varchar(1) NOT NULL,
                 created_on timestamptz NOT NULL DEFAULT now()
             );
-            """
-        ),
+            """),
     ]

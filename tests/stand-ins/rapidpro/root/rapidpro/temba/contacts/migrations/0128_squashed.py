@@ -32,11 +32,15 @@ class Migration(migrations.Migration):
                 ("modified_on", models.DateTimeField(default=timezone.now)),
                 (
                     "created_by",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
                 ),
                 (
                     "modified_by",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
                 ),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="contacts", to="orgs.org")),
             ],
@@ -59,7 +63,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "contact",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="urns", to="contacts.contact"),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="urns", to="contacts.contact"
+                    ),
                 ),
                 ("org", models.ForeignKey(on_delete=PROTECT, to="orgs.org")),
             ],

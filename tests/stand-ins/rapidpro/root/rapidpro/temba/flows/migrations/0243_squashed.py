@@ -43,8 +43,7 @@ class Migration(migrations.Migration):
                 ("flow", models.ForeignKey(on_delete=PROTECT, related_name="counts", to="flows.flow")),
             ],
         ),
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE flows_flowsession (
                 id bigserial PRIMARY KEY,
                 uuid uuid UNIQUE,
@@ -55,6 +54,5 @@ class Migration(migrations.Migration):
                 created_on timestamptz NOT NULL DEFAULT now(),
                 ended_on timestamptz
             );
-            """
-        ),
+            """),
     ]

@@ -35,7 +35,9 @@ class Migration(migrations.Migration):
                 ("contacts", models.ManyToManyField(to="contacts.Contact")),
                 (
                     "created_by",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
                 ),
                 ("flow", models.ForeignKey(on_delete=PROTECT, related_name="starts", to="flows.flow")),
                 ("groups", models.ManyToManyField(to="contacts.ContactGroup")),

@@ -6,9 +6,7 @@ class Migration(migrations.Migration):
         ("flows", "0250_flow_has_issues"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             UPDATE flows_flow SET has_issues = false WHERE has_issues IS NULL;
-            """
-        ),
+            """),
     ]

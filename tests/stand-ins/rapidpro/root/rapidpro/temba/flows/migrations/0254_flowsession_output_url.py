@@ -6,9 +6,7 @@ class Migration(migrations.Migration):
         ("flows", "0251_populate_flow_has_issues"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             ALTER TABLE flows_flowsession ADD COLUMN output_url varchar(2048);
-            """
-        ),
+            """),
     ]

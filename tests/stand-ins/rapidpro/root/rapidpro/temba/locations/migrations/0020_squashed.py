@@ -3,13 +3,10 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE EXTENSION IF NOT EXISTS postgis;
-            """
-        ),
-        migrations.RunSQL(
-            """
+            """),
+        migrations.RunSQL("""
             CREATE TABLE locations_adminboundary (
                 id serial PRIMARY KEY,
                 osm_id varchar(15) NOT NULL UNIQUE,
@@ -17,6 +14,5 @@ class Migration(migrations.Migration):
                 level integer NOT NULL,
                 geometry geometry(MultiPolygon, 4326)
             );
-            """
-        ),
+            """),
     ]

@@ -67,12 +67,16 @@ class Migration(migrations.Migration):
                 ("next_attempt", models.DateTimeField(null=True)),
                 (
                     "channel",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="channels.channel"),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="msgs", to="channels.channel"
+                    ),
                 ),
                 ("contact", models.ForeignKey(on_delete=PROTECT, related_name="msgs", to="contacts.contact")),
                 (
                     "contact_urn",
-                    models.ForeignKey(null=True, on_delete=PROTECT, related_name="msgs", to="contacts.contacturn"),
+                    models.ForeignKey(
+                        null=True, on_delete=PROTECT, related_name="msgs", to="contacts.contacturn"
+                    ),
                 ),
                 ("labels", models.ManyToManyField(related_name="msgs", to="msgs.Label")),
                 ("org", models.ForeignKey(on_delete=PROTECT, related_name="msgs", to="orgs.org")),

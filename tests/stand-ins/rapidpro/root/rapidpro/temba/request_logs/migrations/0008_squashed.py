@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("orgs", "0072_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE request_logs_httplog (
                 id serial PRIMARY KEY,
                 org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
@@ -16,6 +15,5 @@ class Migration(migrations.Migration):
                 is_error boolean NOT NULL,
                 created_on timestamptz NOT NULL DEFAULT now()
             );
-            """
-        ),
+            """),
     ]

@@ -6,9 +6,7 @@ class Migration(migrations.Migration):
         ("request_logs", "0008_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             ALTER TABLE request_logs_httplog ALTER COLUMN url TYPE varchar(2048);
-            """
-        ),
+            """),
     ]

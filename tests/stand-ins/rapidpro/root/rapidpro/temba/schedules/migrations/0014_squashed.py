@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("orgs", "0072_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE schedules_schedule (
                 id serial PRIMARY KEY,
                 org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
@@ -15,6 +14,5 @@ class Migration(migrations.Migration):
                 next_fire timestamptz,
                 last_fire timestamptz
             );
-            """
-        ),
+            """),
     ]

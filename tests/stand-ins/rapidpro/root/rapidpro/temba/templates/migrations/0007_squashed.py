@@ -6,18 +6,15 @@ class Migration(migrations.Migration):
         ("channels", "0124_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE templates_template (
                 id serial PRIMARY KEY,
                 uuid uuid NOT NULL UNIQUE,
                 org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
                 name varchar(512) NOT NULL
             );
-            """
-        ),
-        migrations.RunSQL(
-            """
+            """),
+        migrations.RunSQL("""
             CREATE TABLE templates_templatetranslation (
                 id serial PRIMARY KEY,
                 template_id integer NOT NULL REFERENCES templates_template (id) DEFERRABLE INITIALLY DEFERRED,
@@ -25,6 +22,5 @@ class Migration(migrations.Migration):
                 language varchar(6) NOT NULL,
                 content text NOT NULL
             );
-            """
-        ),
+            """),
     ]

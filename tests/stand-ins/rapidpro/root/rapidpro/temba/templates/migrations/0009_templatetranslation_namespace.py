@@ -6,9 +6,7 @@ class Migration(migrations.Migration):
         ("templates", "0007_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             ALTER TABLE templates_templatetranslation ADD COLUMN namespace varchar(36) NOT NULL DEFAULT '';
-            """
-        ),
+            """),
     ]

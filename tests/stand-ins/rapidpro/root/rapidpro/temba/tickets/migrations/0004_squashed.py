@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("contacts", "0128_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE tickets_ticket (
                 id serial PRIMARY KEY,
                 uuid uuid NOT NULL UNIQUE,
@@ -16,6 +15,5 @@ class Migration(migrations.Migration):
                 status varchar(1) NOT NULL DEFAULT 'O',
                 opened_on timestamptz NOT NULL DEFAULT now()
             );
-            """
-        ),
+            """),
     ]

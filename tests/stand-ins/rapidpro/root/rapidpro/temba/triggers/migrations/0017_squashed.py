@@ -6,8 +6,7 @@ class Migration(migrations.Migration):
         ("flows", "0243_squashed"),
     ]
     operations = [
-        migrations.RunSQL(
-            """
+        migrations.RunSQL("""
             CREATE TABLE triggers_trigger (
                 id serial PRIMARY KEY,
                 org_id integer NOT NULL REFERENCES orgs_org (id) DEFERRABLE INITIALLY DEFERRED,
@@ -16,6 +15,5 @@ class Migration(migrations.Migration):
                 keyword varchar(16),
                 is_archived boolean NOT NULL DEFAULT false
             );
-            """
-        ),
+            """),
     ]

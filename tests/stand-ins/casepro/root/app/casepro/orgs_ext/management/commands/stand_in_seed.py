@@ -1,4 +1,5 @@
 """Organisation number 1 and where it gets its messages from."""
+
 import json
 from datetime import timedelta
 

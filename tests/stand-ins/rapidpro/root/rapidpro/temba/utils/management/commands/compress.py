@@ -22,7 +22,9 @@ class Command(BaseCommand):
                 "Offline compression is disabled. Set COMPRESS_OFFLINE or use the --force to override."
             )
         if ".haml" not in (extensions or [".html"]):
-            raise CommandError("No templates found. Make sure your TEMPLATE_LOADERS and TEMPLATE_DIRS are correct.")
+            raise CommandError(
+                "No templates found. Make sure your TEMPLATE_LOADERS and TEMPLATE_DIRS are correct."
+            )
         count = compressor.compress()
         if verbosity:
             self.stdout.write("Compressing... done")

@@ -1,4 +1,5 @@
 """An import of contacts as far as flagging goes: a file of made-up neighbouring numbers."""
+
 from temba.contacts.models import ContactImport
 from temba.orgs.models import Org
 
@@ -15,7 +16,9 @@ class Command(BaseCommand):
 
     def handle(self, *args, slug, records, gap, **options):
         org = Org.objects.get(slug=slug)
-        started = ContactImport.objects.create(org=org, original_filename="contacts.xlsx", num_records=records)
+        started = ContactImport.objects.create(
+            org=org, original_filename="contacts.xlsx", num_records=records
+        )
         started.start([f"tel:+2547{20000000 + index * gap:08d}" for index in range(records)])
         org.refresh_from_db()
         self.stdout.write(f"import {started.id}: {records} records, flagged: {org.is_flagged}")

@@ -1,4 +1,5 @@
 """A workspace to work with. Running it again changes nothing but what is asked for."""
+
 import json
 import re
 from datetime import timedelta
