@@ -1,4 +1,5 @@
-# shellcheck shell=bash disable=SC2154,SC2317 # to be sourced by scripts/bench; called by name, through step
+# shellcheck shell=bash disable=SC2154,SC2317,SC2016 # to be sourced by scripts/bench; called by
+# name, through step; expressions of awk
 # `ooy start` and `ooy status` against docker compose, on the same files, values and images.
 
 rounds=5        # starts from nothing, each side

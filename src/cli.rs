@@ -21,13 +21,25 @@ const EXIT_CODES: &str = "Exit codes: 0 fine · 1 a problem was found or the wor
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
-    #[arg(long, global = true, value_name = "DIR", env = "OOY_HOME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "OOY_HOME",
+        hide_env_values = true
+    )]
     pub home: Option<PathBuf>,
     /// Answer in JSON, for machines
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colours: where the terminal can, always, or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Colours: auto (where a terminal can), always, or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub color: Color,
     /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -191,8 +203,8 @@ pub struct Logs {
     /// Only lines that match this regular expression
     #[arg(long, value_name = "RE")]
     pub grep: Option<String>,
-    /// Only lines of this severity or above, as far as a line names one
-    #[arg(long, value_name = "LEVEL")]
+    /// Only lines of this severity or above: debug, info, warn or error
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
     pub level: Option<Level>,
     /// Only what was written to standard output
     #[arg(long, conflicts_with = "stderr")]

@@ -77,7 +77,16 @@ impl Fault {
 
     /// Adds one line of evidence.
     pub fn evidence(mut self, line: impl Into<String>) -> Self {
-        self.evidence.push(line.into());
+        let line: String = line.into();
+        // The number behind the system's words helps nobody at night.
+        let line = match line.find(" (os error ") {
+            Some(at) => match line[at..].find(')') {
+                Some(end) => format!("{}{}", &line[..at], &line[at + end + 1..]),
+                None => line,
+            },
+            None => line,
+        };
+        self.evidence.push(line);
         self
     }
 

@@ -9,6 +9,9 @@ use crate::ui::Ui;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "restart")?;
+    context
+        .stack
+        .select(&arguments.services, &context.command("restart"))?;
     let start_options = options(arguments);
     let stop_options = stop::Options {
         services: arguments.services.clone(),

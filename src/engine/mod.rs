@@ -82,7 +82,7 @@ impl Error {
             .next("sudo journalctl -u docker -n 50"),
             Error::Permission { socket, user } => Fault::problem(
                 "Docker: no permission",
-                format!("{user} may not use the Docker socket"),
+                format!("user {user} may not use the Docker socket"),
             )
             .evidence(format!("{socket}: permission denied"))
             .why(why)

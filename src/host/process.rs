@@ -51,5 +51,5 @@ pub fn user_name() -> String {
             let name = fields.next()?;
             (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
         })
-        .unwrap_or_else(|| format!("user {uid}"))
+        .unwrap_or_else(|| uid.to_string())
 }

@@ -372,7 +372,6 @@ fn not_pulled(context: &Context, image: &str, error: &Error) -> Fault {
             format!("image {image}: its registry cannot be reached"),
             "the image is not on this host, and the registry it comes from does not answer",
         )
-        .next("curl -sSI https://registry-1.docker.io/v2/")
         .next(format!("docker pull {image}"))
     } else {
         Fault::problem(

@@ -76,6 +76,9 @@ impl Screen {
             ("stop", Kind::Started) => {
                 return self.motion(&name, "→", &format!("stopping   {detail}"));
             }
+            // Told in its four parts in a moment.
+            ("preflight", Kind::Failed) => return self.settle(Some(&name), ""),
+            (_, Kind::Undone) => self.line(Paint::Dim, "·", &name, detail, ""),
             ("start", Kind::Started) => return self.motion(&name, "→", "starting"),
             ("release", Kind::Started) => return self.motion(&name, "→", "preparing"),
             (_, Kind::Started) => return self.motion(&name, "→", detail),

@@ -387,6 +387,7 @@ impl Home {
         for (pattern, put) in [
             (r"\d+\.\d s\b|\b\d+ s\b", "N s"),
             (r"\d\d:\d\d:\d\d UTC", "HH:MM:SS UTC"),
+            (r"(Engine|compose|PostgreSQL|Redis) \d[^ ]*", "$1 VERSION"),
             (r"process \d+", "process PID"),
             (r"-p \d+", "-p PID"),
             (r"\b[0-9a-f]{64}\b", "ID"),

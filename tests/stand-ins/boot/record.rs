@@ -18,7 +18,7 @@ const TARGETS: [(&str, u16); 6] = [
 ];
 
 /// Docker's name server takes long over the name of a container that does not run.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// In a child, so that the start does not wait for it. Whatever is started afterwards in
 /// this process reaps it (OOY_RECORDER).
@@ -35,6 +35,10 @@ pub fn write(arguments: &[String]) -> ! {
     let [service, first_process, booted_at] = arguments else { std::process::exit(64) };
     let (answer, answers) = mpsc::channel();
     for (index, target) in TARGETS.into_iter().enumerate() {
+        // Not itself: that could only be another container of the same service.
+        if target.0 == service {
+            continue;
+        }
         let answer = answer.clone();
         std::thread::spawn(move || {
             let _ = answer.send((index, accepts(target)));
@@ -42,6 +46,7 @@ pub fn write(arguments: &[String]) -> ! {
     }
     let deadline = Instant::now() + PATIENCE;
     let mut found = [false; TARGETS.len()];
+    drop(answer);
     for _ in TARGETS {
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok((index, accepted)) = answers.recv_timeout(left) else { break };

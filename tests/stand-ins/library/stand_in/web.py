@@ -7,14 +7,20 @@ def steered(application, refusal=("503 Service Unavailable", b"Service Unavailab
     """`refusal` is how this service says that it is not well."""
 
     def serve(environ, start_response):
+        # So that a test sees what a proxy in front has made of the path.
+        target = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ.get("PATH_INFO", "")
+
+        def start(status, headers, *rest):
+            return start_response(status, [*headers, ("X-Stand-In-Path", target)], *rest)
+
         try:
             steering.wait_while_hanging()
             unhealthy = steering.is_unhealthy()
         except steering.Misuse as misuse:
-            return _answer(start_response, "500 Internal Server Error", f"stand-in: {misuse}".encode())
+            return _answer(start, "500 Internal Server Error", f"stand-in: {misuse}".encode())
         if unhealthy:
-            return _answer(start_response, *refusal)
-        return application(environ, start_response)
+            return _answer(start, *refusal)
+        return application(environ, start)
 
     return serve
 

@@ -2,7 +2,6 @@
 //! faults that come before readiness.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::signals::Signals;
@@ -12,7 +11,6 @@ use crate::{process, record};
 pub struct Booted {
     pub steering: Arc<Steering>,
     pub signals: Signals,
-    record: JoinHandle<()>,
 }
 
 /// `unhandled` is what a signal does to the real program before it has handlers.
@@ -21,19 +19,18 @@ pub fn begin(stand_in: &'static str, unhandled: fn(i32) -> !) -> Booted {
     // A bad control file has to be found before anything runs.
     steering.now();
     let signals = Signals::take(unhandled);
-    let record = record::write_soon(stand_in);
-    Booted { steering: Arc::new(steering), signals, record }
+    record::write_soon(stand_in);
+    Booted { steering: Arc::new(steering), signals }
 }
 
 impl Booted {
     /// The faults and delays of the time before readiness. `first_line` writes one line
     /// that the real service logs early on.
-    pub fn hold_back(&mut self, first_line: impl FnOnce()) {
+    pub fn hold_back(&self, first_line: impl FnOnce()) {
         let steer = self.steering.now();
         if let Some(code) = steer.exit_code {
             first_line();
-            self.wait_for_record();
-            std::process::exit(code);
+            exit(code);
         }
         if steer.never_ready {
             loop {
@@ -44,17 +41,12 @@ impl Booted {
             std::thread::sleep(Duration::from_secs_f64(steer.boot_seconds));
         }
     }
+}
 
-    fn wait_for_record(&mut self) {
-        let done = std::thread::spawn(|| {});
-        let _ = std::mem::replace(&mut self.record, done).join();
-    }
-
-    /// End with this code, but not before the record is out.
-    pub fn exit(&mut self, code: i32) -> ! {
-        self.wait_for_record();
-        std::process::exit(code)
-    }
+/// End with this code, but not before the record is out.
+pub fn exit(code: i32) -> ! {
+    record::wait();
+    std::process::exit(code)
 }
 
 /// The stack of a thread that serves one connection: the deepest thing on it is a JSON

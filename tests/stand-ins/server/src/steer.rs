@@ -57,7 +57,8 @@ impl Steer {
             Value::String(s) => s.parse().ok(),
             _ => None,
         };
-        let amount = || number().filter(|n| *n >= 0.0 && n.is_finite());
+        // More than thirty years is a slip, and no duration of the clock.
+        let amount = || number().filter(|n| (0.0..1e9).contains(n));
         let whole = || amount().filter(|n| n.fract() == 0.0);
         let switch = || match value {
             Value::Bool(b) => Some(*b),
@@ -227,6 +228,8 @@ mod tests {
         for (name, value) in [
             ("STAND_IN_BOOT_SECOND", "1"),
             ("STAND_IN_BOOT_SECONDS", "-1"),
+            ("STAND_IN_BOOT_SECONDS", "1e30"),
+            ("STAND_IN_BOOT_SECONDS", "NaN"),
             ("STAND_IN_HANG", "yes"),
             ("STAND_IN_EXIT_CODE", "256"),
             ("STAND_IN_DISK_USED_PERCENT", "101"),

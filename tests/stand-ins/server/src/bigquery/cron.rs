@@ -49,7 +49,8 @@ pub fn run(arguments: &[String]) -> ! {
     // From here on there are threads.
     let signals = Signals::take(|_| std::process::exit(0));
     signals.arm();
-    let _ = record::write_soon("bigquery-sync").join();
+    record::write_soon("bigquery-sync");
+    record::wait();
     if !foreground {
         let _ = process::detach_standard_streams();
     }
@@ -66,14 +67,16 @@ pub fn run(arguments: &[String]) -> ! {
 fn hold_back(steer: &Steer) {
     if let Some(code) = steer.exit_code {
         eprintln!("cron: can't open or create {PID_FILE}: Permission denied");
-        let _ = record::write_soon("bigquery-sync").join();
-        std::process::exit(code);
+        record::write_soon("bigquery-sync");
+        boot::exit(code);
     }
     if steer.never_ready || steer.boot_seconds > 0.0 {
         process::set_process_name(NAME_WHILE_UNWELL);
     }
-    while steer.never_ready {
-        std::thread::park();
+    if steer.never_ready {
+        loop {
+            std::thread::park();
+        }
     }
     std::thread::sleep(Duration::from_secs_f64(steer.boot_seconds));
 }

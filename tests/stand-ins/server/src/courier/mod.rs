@@ -86,7 +86,7 @@ impl Courier {
 }
 
 pub fn run(arguments: &[String]) -> ! {
-    let mut booted = boot::begin("courier", unhandled_in_go);
+    let booted = boot::begin("courier", unhandled_in_go);
     let values = PROGRAM.load(arguments);
     let level = Level::parse(values.text("log_level"));
     // The real one prints the zero value of the level, not what was set.

@@ -3,8 +3,8 @@
 use super::java::Heap;
 use super::log;
 use super::settings::Settings;
-use crate::process;
 use crate::steer::Steer;
+use crate::{boot, process};
 
 const LEAST_MAP_COUNT: u64 = 262_144;
 const COMPONENT: &str = "o.e.b.BootstrapChecks";
@@ -44,7 +44,7 @@ pub fn check(settings: &Settings, heap: &Heap, steer: &Steer) {
     for message in ["stopping ...", "stopped", "closing ...", "closed"] {
         log::info("o.e.n.Node", message);
     }
-    std::process::exit(78)
+    boot::exit(78)
 }
 
 fn max_map_count(steer: &Steer) -> u64 {

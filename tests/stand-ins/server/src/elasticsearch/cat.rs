@@ -231,7 +231,8 @@ fn table(call: &Call, columns: &[Column], mut rows: Vec<Vec<String>>) -> Outcome
                 if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             })
             .collect();
-        text.push_str(&cells.join(" "));
+        // Nothing is filled up after the last column.
+        text.push_str(cells.join(" ").trim_end());
         text.push('\n');
     }
     Ok(Answer::Text(text))
@@ -258,7 +259,7 @@ mod tests {
     fn tables_can_be_shaped() {
         assert_eq!(text(&[]).unwrap(), "b  10\naa  9\n");
         assert_eq!(text(&[("v", "")]).unwrap().lines().next(), Some("index docs.count"));
-        assert_eq!(text(&[("h", "index"), ("s", "docs.count")]).unwrap(), "aa\nb \n");
+        assert_eq!(text(&[("h", "index"), ("s", "docs.count")]).unwrap(), "aa\nb\n");
         assert_eq!(
             text(&[("format", "json"), ("h", "docs.*")]).unwrap(),
             r#"[{"docs.count":"10"},{"docs.count":"9"}]"#

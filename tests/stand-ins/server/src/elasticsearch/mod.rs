@@ -66,7 +66,7 @@ pub fn run(arguments: &[String]) -> ! {
     }
     // Before any thread, and before the data folder is touched.
     bootstrap::give_up_root();
-    let mut booted = boot::begin("elasticsearch", exit_of_the_jvm);
+    let booted = boot::begin("elasticsearch", exit_of_the_jvm);
     let steering = booted.steering.clone();
 
     let heap = java::parse(&std::env::var("ES_JAVA_OPTS").unwrap_or_default());
@@ -76,7 +76,7 @@ pub fn run(arguments: &[String]) -> ! {
              [1]\noutput:\n\nerror:\n{message}\n\n\tat org.elasticsearch.tools.launchers.\
              JvmErgonomics.flagsFinal(JvmErgonomics.java)"
         );
-        booted.exit(1)
+        boot::exit(1)
     });
     let settings = settings::from_environment(std::env::vars());
     let node_name =
@@ -90,7 +90,7 @@ pub fn run(arguments: &[String]) -> ! {
     }
     let settings = settings.unwrap_or_else(|message| {
         fail(&format!("java.lang.IllegalArgumentException: {message}"));
-        booted.exit(1)
+        boot::exit(1)
     });
     if !steer.never_ready {
         log::info("o.e.n.Node", "initialized");
@@ -100,7 +100,7 @@ pub fn run(arguments: &[String]) -> ! {
 
     let node = Node::open(Path::new(DATA_FOLDER)).unwrap_or_else(|message| {
         fail(&message);
-        booted.exit(1)
+        boot::exit(1)
     });
     let address = own_address();
     log::info(
@@ -132,7 +132,7 @@ pub fn run(arguments: &[String]) -> ! {
     );
     let server = server.unwrap_or_else(|problem| {
         fail(&format!("BindHttpException[Failed to bind to 0.0.0.0:{}]; {problem}", settings.port));
-        booted.exit(1)
+        boot::exit(1)
     });
     steering.mark_ready();
     let port = settings.port;

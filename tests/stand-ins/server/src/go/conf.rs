@@ -81,7 +81,7 @@ impl Program {
                     eprint!("{}", refusal.message);
                 }
                 eprint!("{}", self.usage());
-                std::process::exit(refusal.code)
+                crate::boot::exit(refusal.code)
             }
         }
     }

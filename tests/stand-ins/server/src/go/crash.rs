@@ -7,5 +7,5 @@ pub fn nil_pointer(place: &str) -> ! {
          [signal SIGSEGV: segmentation violation code=0x1 addr=0x10 pc=0x7c1a2e]\n\n\
          goroutine 1 [running]:\n{place}"
     );
-    std::process::exit(2)
+    crate::boot::exit(2)
 }

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{clock, log_line};
+use crate::{boot, clock, log_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -97,7 +97,7 @@ impl Entry {
     /// Log, and end the program.
     pub fn write_fatal(self, message: &str) -> ! {
         self.write(Level::Fatal, message);
-        std::process::exit(1)
+        boot::exit(1)
     }
 
     fn write(self, level: Level, message: &str) {

@@ -2,7 +2,7 @@
 //! that are being answered.
 
 use std::io::{BufReader, ErrorKind, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -37,7 +37,10 @@ impl Server {
         steering: Arc<Steering>,
         handler: Handler,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        let mut addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+        // A name such as localhost means its IPv4 address, as in Go.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        let listener = TcpListener::bind(&addresses[..])?;
         let shared = Arc::new(Shared {
             handler,
             steering,

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const NEVER: &str = "0001-01-01 00:00:00 +0000 UTC";
 
 pub fn run(arguments: &[String]) -> ! {
-    let mut booted = boot::begin("rp-indexer", unhandled_in_go);
+    let booted = boot::begin("rp-indexer", unhandled_in_go);
     let values = PROGRAM.load(arguments);
     let level = Level::parse(values.text("log_level")).filter(|level| *level != Level::Trace);
     // The real one prints the zero value of the level, not what was set.
@@ -64,7 +64,7 @@ pub fn run(arguments: &[String]) -> ! {
             }
             log::with("error", problem).error(message);
         } else if indexer.rebuild {
-            booted.exit(0);
+            boot::exit(0);
         }
         std::thread::sleep(PAUSE);
     }

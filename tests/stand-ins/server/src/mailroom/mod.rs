@@ -96,7 +96,7 @@ impl Mailroom {
 }
 
 pub fn run(arguments: &[String]) -> ! {
-    let mut booted = boot::begin("mailroom", unhandled_in_go);
+    let booted = boot::begin("mailroom", unhandled_in_go);
     let values = PROGRAM.load(arguments);
     check_networks(values.text("disallowed_networks"));
     let level = Level::parse(values.text("log_level"));
