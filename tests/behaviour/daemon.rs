@@ -60,6 +60,9 @@ impl Engine {
             .append(true)
             .open(path("log"))
             .unwrap();
+        // After a kill: where nothing reaps it, the old containerd looks alive for ever.
+        let _ = std::fs::remove_file(path("exec/containerd/containerd.pid"));
+        let _ = std::fs::remove_file(path("pid"));
         // nsenter and not `ip netns exec`, which hides the cgroups.
         let daemon = Command::new("nsenter")
             .arg(format!("--net=/var/run/netns/{}", self.namespace))
@@ -96,6 +99,16 @@ impl Engine {
             let _ = rustix::process::kill_process(pid, signal);
         }
         daemon.wait().unwrap();
+        // A killed daemon takes its containerd with it; the next one needs its socket.
+        let containerd = self
+            .folder
+            .path()
+            .join("exec/containerd")
+            .display()
+            .to_string();
+        let _ = Command::new("pkill")
+            .args(["-KILL", "-f", &format!("containerd --config {containerd}")])
+            .status();
     }
 }
 

@@ -380,24 +380,16 @@ build_ooy() { (cd "$rig_checkout" && cargo build --release --locked); }
 # remove_projects PATTERN: containers, networks and volumes of every compose project whose
 # name matches the shell pattern. By label, so that nothing else can be hit.
 remove_projects() {
-  local kind project id
-  for kind in container network volume; do
-    case $kind in
-    container) docker ps -aq --filter label=com.docker.compose.project ;;
-    network) docker network ls -q --filter label=com.docker.compose.project ;;
-    volume) docker volume ls -q --filter label=com.docker.compose.project ;;
-    esac | while read -r id; do
-      if [[ $kind == container ]]; then
-        project=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.project"}}' "$id" 2>/dev/null || true)
-      else
-        project=$(docker "$kind" inspect -f '{{index .Labels "com.docker.compose.project"}}' "$id" 2>/dev/null || true)
-      fi
-      # shellcheck disable=SC2053 # a pattern on purpose
-      [[ $project == $1 ]] && echo "$id"
-    done >"$rig_work/remove"
-    [[ -s $rig_work/remove ]] || continue
-    if [[ $kind == container ]]; then xargs -r docker rm -f -v; else xargs -r docker "$kind" rm -f; fi <"$rig_work/remove" >/dev/null
+  local project='{{.Label "com.docker.compose.project"}}'
+  docker ps -a --format "{{.ID}} $project" | of_project "$1" | xargs -r docker rm -f -v >/dev/null
+  docker network ls --format "{{.ID}} $project" | of_project "$1" | xargs -r docker network rm >/dev/null
+  docker volume ls --format "{{.Name}} $project" | of_project "$1" | xargs -r docker volume rm -f >/dev/null
+}
+of_project() {
+  local id project
+  while read -r id project; do
+    # shellcheck disable=SC2053 # a pattern on purpose
+    if [[ -n $project && $project == $1 ]]; then echo "$id"; fi
   done
-  rm -f "$rig_work/remove"
 }
 mkdir -p "$rig_work"
