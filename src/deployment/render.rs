@@ -21,6 +21,10 @@ const NAMES: &[&str] = &[
     "TIME_ZONE",
 ];
 
+/// The file that compose is given as its .env file, beside compose.yaml: a real one of the
+/// working directory must not be read, and version 1.29 takes regular files only.
+pub const NO_ENV: &str = "empty.env";
+
 /// The rendered files of one deployment.
 #[derive(Debug, Clone)]
 pub struct Rendered {
@@ -67,7 +71,13 @@ impl Rendered {
     /// Renders everything in memory.
     pub fn new(settings: &Settings) -> Self {
         let mut hasher = Sha256::new();
-        let mut files = vec![("compose.yaml".to_owned(), compose())];
+        let mut files = vec![
+            ("compose.yaml".to_owned(), compose()),
+            (
+                NO_ENV.to_owned(),
+                "# Empty: compose gets its values from ooy.\n".to_owned(),
+            ),
+        ];
         for (path, text) in nginx(settings) {
             hasher.update(path.as_bytes());
             hasher.update(text.as_bytes());

@@ -11,15 +11,27 @@ use crate::fault::{Fault, Result};
 use crate::host::cmd::{self, Output};
 
 /// How compose is called on this host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Compose {
     program: Vec<String>,
     /// Its version: `2.40.3`.
     pub version: String,
-    project: String,
-    folder: PathBuf,
-    files: Vec<PathBuf>,
-    environment: Vec<(String, String)>,
+    deployment: Deployment,
+}
+
+/// What compose is called for.
+#[derive(Clone, Default)]
+pub struct Deployment {
+    /// Its project name.
+    pub project: String,
+    /// Where relative paths in its files start.
+    pub folder: PathBuf,
+    /// Its compose files, in the order in which they are merged.
+    pub files: Vec<PathBuf>,
+    /// Given in the place of a .env file; holds nothing.
+    pub no_env: PathBuf,
+    /// All values that the files name.
+    pub environment: Vec<(String, String)>,
 }
 
 /// The oldest version whose file format the embedded compose file keeps to.
@@ -39,26 +51,14 @@ impl Compose {
 
     /// Finds compose and asks it for the digests of a deployment's services. Both at the same
     /// time where it is the usual one: a process of it takes 60 ms to start.
-    pub async fn find_and_hash(
-        project: &str,
-        folder: PathBuf,
-        files: Vec<PathBuf>,
-        environment: Vec<(String, String)>,
-    ) -> Result<(Self, Hashes)> {
-        let usual = Self::called(PROGRAMS[0]).with(project, folder, files, environment);
+    pub async fn find_and_hash(deployment: Deployment) -> Result<(Self, Hashes)> {
+        let usual = Self::called(PROGRAMS[0]).with(deployment);
         let (version, hashes) = tokio::join!(version(PROGRAMS[0]), usual.config_hashes());
         match version {
             Ok(version) => Ok((Self { version, ..usual }, hashes)),
             Err(evidence) => {
                 let other = Self::find_among(&PROGRAMS[1..], vec![evidence]).await?;
-                let Self {
-                    project,
-                    folder,
-                    files,
-                    environment,
-                    ..
-                } = usual;
-                let other = other.with(&project, folder, files, environment);
+                let other = other.with(usual.deployment);
                 let hashes = other.config_hashes().await;
                 Ok((other, hashes))
             }
@@ -69,10 +69,7 @@ impl Compose {
         Self {
             program: program.iter().map(|part| (*part).to_owned()).collect(),
             version: String::new(),
-            project: String::new(),
-            folder: PathBuf::new(),
-            files: Vec::new(),
-            environment: Vec::new(),
+            deployment: Deployment::default(),
         }
     }
 
@@ -107,37 +104,31 @@ impl Compose {
         Err(Box::new(fault))
     }
 
-    /// The same compose for one deployment; relative paths in its files start at `folder`.
-    pub fn with(
-        mut self,
-        project: &str,
-        folder: PathBuf,
-        files: Vec<PathBuf>,
-        environment: Vec<(String, String)>,
-    ) -> Self {
-        self.project = project.to_owned();
-        self.folder = folder;
-        self.files = files;
-        self.environment = environment;
+    /// The same compose for one deployment.
+    pub fn with(mut self, deployment: Deployment) -> Self {
+        self.deployment = deployment;
         self
     }
 
     async fn run(&self, arguments: &[&str], deadline: Duration) -> std::io::Result<Output> {
-        let mut all: Vec<&str> = self.program[1..].iter().map(String::as_str).collect();
-        // No .env file of the working directory is to be read: its values would win over ours.
-        all.extend(["--project-name", &self.project, "--env-file", "/dev/null"]);
-        let folder = self.folder.display().to_string();
-        all.extend(["--project-directory", &folder]);
-        let files: Vec<String> = self
-            .files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        for file in &files {
-            all.extend(["--file", file]);
+        let Deployment {
+            project,
+            folder,
+            files,
+            no_env,
+            environment,
+        } = &self.deployment;
+        let shown = |path: &PathBuf| path.display().to_string();
+        let mut all: Vec<String> = self.program[1..].to_vec();
+        all.extend(["--project-name".to_owned(), project.clone()]);
+        all.extend(["--project-directory".to_owned(), shown(folder)]);
+        all.extend(["--env-file".to_owned(), shown(no_env)]);
+        for file in files {
+            all.extend(["--file".to_owned(), shown(file)]);
         }
+        let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
         all.extend(arguments);
-        cmd::run(&self.program[0], &all, &self.environment, deadline).await
+        cmd::run(&self.program[0], &all, environment, deadline).await
     }
 
     /// Compose's digest of each service's configuration, as it stands in the containers' labels.

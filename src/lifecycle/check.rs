@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Context;
-use super::observe::{compose_answer, compose_files};
+use super::observe::{compose_answer, for_compose};
 use super::preflight::{certificate_faults, scratch_folder};
 use crate::deployment::keys::KEYS;
 use crate::deployment::places::Places;
@@ -99,12 +99,7 @@ async fn compose(context: &Context, folder: &Path, report: &mut Report) {
 }
 
 async fn composed(context: &Context, compose: Compose, folder: &Path) -> Result<String> {
-    let compose = compose.with(
-        context.settings.project(),
-        context.settings.places.own_folder(),
-        compose_files(context, folder),
-        context.settings.environment(&context.rendered.nginx_digest),
-    );
+    let compose = compose.with(for_compose(context, folder));
     compose_answer(context, compose.config().await)
 }
 

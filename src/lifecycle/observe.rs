@@ -1,12 +1,12 @@
 //! What is there, and what has to be done to each service: the plan, without doing anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 
 use super::Context;
-use crate::engine::compose::Compose;
+use crate::deployment::render::NO_ENV;
+use crate::engine::compose::{self, Compose};
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
 use crate::fault::{Fault, Result};
@@ -86,12 +86,7 @@ impl Observed {
             let (containers, images) = tokio::try_join!(containers, images)?;
             Ok::<_, engine::Error>((engine, containers, images))
         };
-        let configured = Compose::find_and_hash(
-            settings.project(),
-            settings.places.own_folder(),
-            compose_files(context, folder),
-            settings.environment(&context.rendered.nginx_digest),
-        );
+        let configured = Compose::find_and_hash(for_compose(context, folder));
         let (look, configured) = tokio::join!(look, configured);
         // Without Docker the other answer is worth nothing.
         let (engine, containers, images) =
@@ -127,14 +122,21 @@ impl Observed {
     }
 }
 
-/// The compose files of the deployment; the rendered one lies in `folder`.
-pub fn compose_files(context: &Context, folder: &std::path::Path) -> Vec<PathBuf> {
+/// What compose is called for; the rendered files lie in `folder`.
+pub fn for_compose(context: &Context, folder: &std::path::Path) -> compose::Deployment {
+    let settings = &context.settings;
     let mut files = vec![folder.join("compose.yaml")];
-    let own = &context.settings.places.compose_override;
+    let own = &settings.places.compose_override;
     if own.exists() {
         files.push(own.clone());
     }
-    files
+    compose::Deployment {
+        project: settings.project().to_owned(),
+        folder: settings.places.own_folder(),
+        files,
+        no_env: folder.join(NO_ENV),
+        environment: settings.environment(&context.rendered.nginx_digest),
+    }
 }
 
 /// The answer of a compose command, or its complaint as a fault; secrets are masked.

@@ -18,7 +18,7 @@ use crate::operation::Kind;
 /// that are missing, after everything else was found right.
 pub async fn run(
     context: &Context,
-    observed: &Observed,
+    observed: &mut Observed,
     dry_run: bool,
 ) -> std::result::Result<(), Vec<Fault>> {
     if observed.changes().next().is_none() {
@@ -53,6 +53,10 @@ pub async fn run(
             }
         } else {
             faults.extend(pull(context, observed, &missing).await);
+            for image in missing {
+                let id = observed.engine.image_id(&image).await.ok().flatten();
+                observed.images.insert(image, id);
+            }
         }
     }
     if faults.is_empty() {

@@ -89,8 +89,8 @@ pub async fn start(
     };
     let scratch = Scratch::new(options.dry_run).map_err(one)?;
     let folder = scratch.folder().unwrap_or(&places.rendered);
-    let observed = Observed::new(context, &chosen, folder).await.map_err(one)?;
-    preflight::run(context, &observed, options.dry_run).await?;
+    let mut observed = Observed::new(context, &chosen, folder).await.map_err(one)?;
+    preflight::run(context, &mut observed, options.dry_run).await?;
     if options.dry_run {
         for (name, action) in &observed.plan {
             context

@@ -22,6 +22,8 @@ struct Screen {
     /// The lines in motion, on a terminal.
     live: Option<MultiProgress>,
     bars: BTreeMap<String, ProgressBar>,
+    /// What release tasks have done.
+    released: BTreeMap<String, String>,
     /// When a plain line about a service was printed last.
     told: BTreeMap<String, Instant>,
 }
@@ -38,6 +40,7 @@ impl Screen {
             width,
             live,
             bars: BTreeMap::new(),
+            released: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -90,13 +93,17 @@ impl Screen {
             }
             (_, Kind::Planned) => self.line(Paint::Dim, "·", &name, detail, ""),
             ("release", Kind::Done) => {
-                // Stays in motion: the service itself comes next.
-                if self.live.is_some() {
-                    return self.motion(&name, "→", detail);
-                }
-                self.line(Paint::Dim, "·", &name, detail, &took)
+                // Told with the service itself, which comes next.
+                self.released.insert(name.clone(), detail.to_owned());
+                return self.motion(&name, "→", detail);
             }
-            ("start", Kind::Ready) => self.line(Paint::Good, "✓", &name, "ready", &took),
+            ("start", Kind::Ready) => {
+                let line = self.line(Paint::Good, "✓", &name, "ready", &took);
+                match self.released.remove(&name) {
+                    Some(released) => format!("{line}   {released}"),
+                    None => line,
+                }
+            }
             ("stop", Kind::Done) => {
                 let word = if detail.is_empty() {
                     "stopped".to_owned()

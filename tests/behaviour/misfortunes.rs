@@ -287,6 +287,15 @@ fn a_full_disk_stops_neither_stop_nor_status() {
     assert_eq!(home.service_status("courier")["state"], "exited");
 }
 
+/// The part after the progress lines, whose order differs from run to run; a log's own lines are
+/// the service's.
+fn failure(said: &str) -> String {
+    let part = &said[said.find("\n\n").unwrap_or(0)..];
+    let log = regex::Regex::new(r"its log, HH:MM:SS UTC: .*").unwrap();
+    log.replace_all(part, "its log, HH:MM:SS UTC: WORDS")
+        .into_owned()
+}
+
 #[test]
 fn a_service_that_exits_at_once() {
     let home = Home::new("exits");
@@ -296,6 +305,7 @@ fn a_service_that_exits_at_once() {
     assert!(said.contains("mailroom: exits at once"), "{said}");
     assert!(said.contains("exit code 3"), "{said}");
     assert!(said.contains("2 of 3 ready"), "{said}");
+    insta::assert_snapshot!("exits-at-once", failure(&said));
     // What does not need it comes up.
     assert_eq!(home.service_status("courier")["ready"], true);
 }
@@ -316,6 +326,7 @@ fn a_service_that_never_becomes_ready() {
         said.contains("not started because of it: mailroom"),
         "{said}"
     );
+    insta::assert_snapshot!("never-ready", failure(&said));
     assert_eq!(home.service_status("mailroom")["state"], "created");
     assert_eq!(home.service_status("courier")["ready"], true);
 }

@@ -185,9 +185,10 @@ postgres_version() {
   [[ -n $version ]] && echo "$version"
 }
 
-# install_packages: everything the demo and the tests need that comes from apt.
+# install_packages [PACKAGE...]: everything the demo and the tests need that comes from apt, and
+# these.
 install_packages() {
-  local missing postgres wanted=(ca-certificates curl git openssl iproute2 gcc libc6-dev make)
+  local missing postgres wanted=(ca-certificates curl git openssl iproute2 gcc libc6-dev make "$@")
   remove_policy
   # Docker's own packages conflict with Debian's: whichever dockerd is there is used.
   command -v dockerd >/dev/null || wanted+=(docker.io iptables)
