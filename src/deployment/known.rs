@@ -32,11 +32,32 @@ const fn http(port: u16, path: &'static str, status: u16) -> Http {
 /// Celery's words when its consumer listens (celery/apps/worker.py, 4.4 and 5).
 const CELERY_READY: Ready = Ready::Log(r"celery@\S+ ready\.");
 
-/// Runs in one Python process, since loading RapidPro takes seconds: says how many migrations
-/// there are, then applies them.
+/// Applies migrations in one Python process, since loading RapidPro takes seconds: says how many
+/// there are, then applies them. A macro, because the scripts are put together at build time.
+macro_rules! migrate {
+    ($python:literal) => {
+        concat!(
+            "echo 'ooy-step: migrations'\nexec ",
+            $python,
+            r#" manage.py shell -c "
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+executor = MigrationExecutor(connection)
+plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+print('ooy-migrations: %d' % len(plan), flush=True)
+call_command('migrate', interactive=False)
+"
+"#
+        )
+    };
+}
+
+/// A failing line ends the script; the volume records the image that its files are of.
 const RAPIDPRO_RELEASE: ReleaseTask = ReleaseTask {
     user: None,
-    script: r#"set -e
+    script: concat!(
+        r#"set -e
 cd /rapidpro
 if [ "$(cat sitestatic/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
   echo 'ooy-step: static files'
@@ -49,24 +70,17 @@ if [ "$(cat sitestatic/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
   fi
   printf '%s' "$OOY_RELEASE" > sitestatic/.ooy-release
 fi
-echo 'ooy-step: migrations'
-exec /venv/bin/python manage.py shell -c "
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
-executor = MigrationExecutor(connection)
-plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-print('ooy-migrations: %d' % len(plan), flush=True)
-call_command('migrate', interactive=False)
-"
 "#,
+        migrate!("/venv/bin/python")
+    ),
 };
 
 /// As root: the volumes of a new deployment belong to root, and the image's user could write
 /// neither static files nor media.
 const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
     user: Some("0"),
-    script: r#"set -e
+    script: concat!(
+        r#"set -e
 cd /app
 if [ "$(cat static/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
   echo 'ooy-step: static files'
@@ -74,17 +88,9 @@ if [ "$(cat static/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
   chown -R wagtail: static media
   printf '%s' "$OOY_RELEASE" > static/.ooy-release
 fi
-echo 'ooy-step: migrations'
-exec python manage.py shell -c "
-from django.core.management import call_command
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
-executor = MigrationExecutor(connection)
-plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-print('ooy-migrations: %d' % len(plan), flush=True)
-call_command('migrate', interactive=False)
-"
 "#,
+        migrate!("python")
+    ),
 };
 
 /// The twelve, in the order in which they are shown: what people see first, what it stands on
