@@ -59,7 +59,7 @@ ratio() {
   local medians rounds
   medians=$(echo "$(values "$1" | median) $(values "$2" | median)" | awk '{ printf "%.2f", $2 / $1 }')
   rounds=$(paste <(values "$1") <(values "$2") | awk '{ print $2 / $1 }' | summary)
-  awk -v medians="$medians" '{ printf $4 > 1 ? "%s (%.2f–%.2f)" : "%s", medians, $2, $3 }' <<<"$rounds"
+  awk -v medians="$medians" '{ if ($4 > 1) printf "%s (%.2f–%.2f)", medians, $2, $3; else printf medians }' <<<"$rounds"
 }
 # memory NAME: largest process, the largest of all runs.
 memory() { values "$1" 3 | sort -g | tail -n 1 | awk '{ printf "%.0f MiB", $1 / 1024 }'; }

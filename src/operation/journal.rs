@@ -66,6 +66,9 @@ impl Operation {
     }
 }
 
+/// Bytes above which the journal is begun anew; the one before is kept. Years of nightly use.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
 struct Journal {
     file: File,
     id: String,
@@ -75,11 +78,15 @@ struct Journal {
 
 impl Journal {
     fn open(state: &Path, asked: &str) -> std::io::Result<Self> {
+        let path = state.join("journal.jsonl");
+        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LARGEST) {
+            let _ = std::fs::rename(&path, state.join("journal.jsonl.1"));
+        }
         let file = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(state.join("journal.jsonl"))?;
+            .open(path)?;
         Ok(Self {
             file,
             id: format!(
