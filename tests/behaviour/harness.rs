@@ -388,6 +388,9 @@ impl Home {
             (r"\d+\.\d s\b|\b\d+ s\b", "N s"),
             (r"\d\d:\d\d:\d\d UTC", "HH:MM:SS UTC"),
             (r"(Engine|compose|PostgreSQL|Redis) \d[^ ]*", "$1 VERSION"),
+            // Not every machine has it set.
+            (r"(?m)^! preflight +vm\.max_map_count.*\n", ""),
+            (r" · vm\.max_map_count \d+", ""),
             (r"process \d+", "process PID"),
             (r"-p \d+", "-p PID"),
             (r"\b[0-9a-f]{64}\b", "ID"),

@@ -185,6 +185,17 @@ postgres_version() {
   [[ -n $version ]] && echo "$version"
 }
 
+# install_compiler: what cargo needs. First and alone, so that the longest step of a first run,
+# the compiler, works beside all the others.
+install_compiler() {
+  local missing
+  mapfile -t missing < <(missing_packages ca-certificates git gcc libc6-dev)
+  ((${#missing[@]} > 0)) || return 0
+  apt_update
+  apt_install "${missing[@]}"
+  note "${missing[*]}"
+}
+
 # install_packages [PACKAGE...]: everything the demo and the tests need that comes from apt, and
 # these.
 install_packages() {
