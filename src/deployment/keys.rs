@@ -1,6 +1,8 @@
 //! Every setting there is: its name, default and kind of value. What each one means is
 //! written for people in `embedded/ooy.env`; a test holds the two together.
 
+use std::path::Path;
+
 /// What a value has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -33,6 +35,9 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A file of this host, absolute, or empty.
     File,
+    /// A time zone by its name, `Africa/Nairobi`: Asterisk takes an unknown one for UTC without
+    /// a word.
+    Zone,
     /// Lower-case letters, digits, - and _: a compose project.
     Project,
 }
@@ -49,6 +54,9 @@ pub struct Key {
     /// Never shown.
     pub secret: bool,
 }
+
+/// Where the system keeps its time zones, one file each.
+const ZONES: &str = "/usr/share/zoneinfo";
 
 /// What stands in the template where only a person knows the value.
 pub const PLACEHOLDER: &str = "CHANGE_ME";
@@ -189,7 +197,7 @@ pub const KEYS: &[Key] = &[
     key("DISK_RESERVE_MB", "1024", Kind::Number(0, 1_000_000)),
     key("HEALTH_INTERVAL", "15s", Kind::Interval),
     key("CELERY_HEALTH_INTERVAL", "60s", Kind::Interval),
-    key("TIME_ZONE", "Africa/Nairobi", Kind::Text),
+    key("TIME_ZONE", "Africa/Nairobi", Kind::Zone),
     key(
         "RAPIDPRO_IMAGE",
         "praekeltfoundation/rapidpro:v6.4.8",
@@ -306,6 +314,14 @@ impl Kind {
             Kind::File => no(
                 !value.is_empty() && !value.starts_with('/'),
                 "is not an absolute path",
+            ),
+            Kind::Zone => no(
+                value.is_empty()
+                    || value.contains("..")
+                    || value.contains(|c: char| !(c.is_ascii_alphanumeric() || "/_+-".contains(c)))
+                    // A host without the zones' files cannot tell.
+                    || (Path::new(ZONES).is_dir() && !Path::new(ZONES).join(value).is_file()),
+                "is no time zone of this host; write it as Africa/Nairobi",
             ),
             Kind::Project => no(
                 !value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())

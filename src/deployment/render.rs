@@ -1,5 +1,6 @@
 //! The files that containers see, made from the embedded ones and the settings.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -106,6 +107,11 @@ impl Rendered {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let write = || {
             std::fs::create_dir_all(folder.join("nginx"))?;
+            // nginx's workers, which are not root, read the pages in it while they run; the umask
+            // of whoever runs this must not keep them out.
+            for folder in [folder.to_owned(), folder.join("nginx")] {
+                std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+            }
             for (path, text) in &self.files {
                 files::write_if_changed(&folder.join(path), text.as_bytes(), 0o644)?;
             }
