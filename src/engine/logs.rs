@@ -1,10 +1,11 @@
 //! Lines of a container's log, with their times and streams.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::{Engine, Error};
@@ -63,18 +64,32 @@ impl Engine {
             options = options.until(seconds(until).saturating_add(1));
         }
         let (since, until) = (wanted.since, wanted.until);
-        let mut partial: [String; 2] = Default::default();
+        let partial = Arc::new(Mutex::new(Partial::default()));
+        let rest = Arc::clone(&partial);
         let stream = self
             .docker
             .clone()
             .logs(id, Some(options.build()))
             .flat_map(move |item| {
                 let lines = match item {
-                    Ok(output) => split(output, &mut partial).into_iter().map(Ok).collect(),
+                    Ok(output) => {
+                        let mut partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
+                        split(output, &mut partial).into_iter().map(Ok).collect()
+                    }
                     Err(error) => vec![Err(Error::from(error))],
                 };
-                futures_util::stream::iter(lines)
-            });
+                stream::iter(lines)
+            })
+            // What a process wrote last, before it died in the middle of a line.
+            .chain(
+                stream::once(async move {
+                    let mut partial = rest.lock().unwrap_or_else(PoisonError::into_inner);
+                    let held = std::mem::take(&mut *partial);
+                    let lines = held.into_iter().zip([false, true]);
+                    stream::iter(lines.filter_map(|(text, stderr)| line(&text, stderr).map(Ok)))
+                })
+                .flatten(),
+            );
         Box::pin(stream.filter(move |item| {
             let keep = match item {
                 Ok(line) => {
@@ -104,8 +119,21 @@ impl Engine {
     }
 }
 
+/// What has come of a line that is not complete yet: of standard output, of standard error.
+type Partial = [String; 2];
+
+/// A line with its time in front.
+fn line(text: &str, stderr: bool) -> Option<Line> {
+    let (stamp, rest) = text.split_once(' ').unwrap_or((text, ""));
+    Some(Line {
+        at: stamp.parse().ok()?,
+        stderr,
+        text: rest.to_owned(),
+    })
+}
+
 /// Frames into lines: a frame may hold several lines or, above 16 KB, a part of one.
-fn split(output: LogOutput, partial: &mut [String; 2]) -> Vec<Line> {
+fn split(output: LogOutput, partial: &mut Partial) -> Vec<Line> {
     let (stderr, message) = match output {
         LogOutput::StdErr { message } => (true, message),
         LogOutput::StdOut { message } | LogOutput::StdIn { message } => (false, message),
@@ -128,14 +156,7 @@ fn split(output: LogOutput, partial: &mut [String; 2]) -> Vec<Line> {
         }
         if complete {
             let whole = std::mem::take(held);
-            let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
-            if let Ok(at) = stamp.parse() {
-                lines.push(Line {
-                    at,
-                    stderr,
-                    text: rest.to_owned(),
-                });
-            }
+            lines.extend(line(&whole, stderr));
         }
     }
     lines

@@ -15,6 +15,9 @@ use crate::fault::Fault;
 use crate::host::files;
 use crate::operation::Kind;
 
+/// Lines of a task's output that are kept.
+const LONGEST_OUTPUT: u64 = 100_000;
+
 /// Where a release task is, as read from its output.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -119,6 +122,15 @@ pub async fn run(
         output.push(line);
     }
     let code = engine.wait(&id).await?;
+    // Following may end before the last words are out, and they are the ones that count.
+    let complete = engine.last_lines(&id, LONGEST_OUTPUT, None).await;
+    if complete.len() > output.len() {
+        progress = Progress::default();
+        output = complete.into_iter().map(|line| line.text).collect();
+        for line in &output {
+            progress.read(line);
+        }
+    }
     let log = keep(context, service, &output);
     if code == 0 {
         engine.remove(&id).await?;

@@ -332,6 +332,32 @@ fn a_service_that_never_becomes_ready() {
 }
 
 #[test]
+fn a_migration_that_fails() {
+    let home = Home::with_databases("migfail");
+    let fail = ("STAND_IN_MIGRATION_FAIL", "home.0002_create_homepage");
+    home.steer(&[("contentrepo", &[fail])]);
+    let ran = home.ooy(&["start", "contentrepo", "courier"]).expect(1);
+    let said = four_parts(&home, &ran);
+    assert!(said.contains("contentrepo: release task failed"), "{said}");
+    assert_eq!(
+        home.service_status("contentrepo")["state"],
+        "created",
+        "not started"
+    );
+    assert_eq!(home.service_status("courier")["ready"], true);
+    let log = std::fs::read_to_string(home.folder.join("state/release/contentrepo.log")).unwrap();
+    assert!(log.contains("home.0002_create_homepage"), "{log}");
+    // Once it is mended, the same command goes on where it stopped.
+    std::fs::remove_file(home.folder.join("compose.override.yaml")).unwrap();
+    home.ooy(&["start", "contentrepo"]).expect(0);
+    let words = regex::Regex::new("its output: .*").unwrap();
+    insta::assert_snapshot!(
+        "migration-fails",
+        words.replace_all(&failure(&said), "its output: WORDS")
+    );
+}
+
+#[test]
 fn a_service_that_accepts_and_never_answers() {
     let home = Home::new("hangs");
     home.steer(&[("courier", &[("STAND_IN_HANG", "1")])]);
