@@ -47,6 +47,14 @@ impl Graph {
             .map(|(dependant, _)| dependant.as_str())
     }
 
+    /// How many services come one after the other behind this one, at most.
+    pub fn height(&self, name: &str) -> usize {
+        self.dependants(name)
+            .map(|dependant| 1 + self.height(dependant))
+            .max()
+            .unwrap_or_default()
+    }
+
     /// These services and everything they need, directly or not.
     pub fn with_needs<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
         let mut open: Vec<&str> = names.into_iter().collect();

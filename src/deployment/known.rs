@@ -33,20 +33,25 @@ const fn http(port: u16, path: &'static str, status: u16) -> Http {
 const CELERY_READY: Ready = Ready::Log(r"celery@\S+ ready\.");
 
 /// Applies migrations in one Python process, since loading RapidPro takes seconds: says how many
-/// there are, then applies them. A macro, because the scripts are put together at build time.
+/// there are, then applies them, then which are applied (host/postgres/migrations.rs reads the
+/// same from the database). A macro, because the scripts are put together at build time.
 macro_rules! migrate {
     ($python:literal) => {
         concat!(
             "echo 'ooy-step: migrations'\nexec ",
             $python,
             r#" manage.py shell -c "
+import hashlib
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 executor = MigrationExecutor(connection)
 plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
 print('ooy-migrations: %d' % len(plan), flush=True)
 call_command('migrate', interactive=False)
+applied = sorted('%s.%s' % key for key in MigrationRecorder(connection).applied_migrations())
+print('ooy-applied: %s' % hashlib.sha256('\n'.join(applied).encode()).hexdigest(), flush=True)
 "
 "#
         )

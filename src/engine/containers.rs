@@ -73,6 +73,8 @@ pub struct Container {
     pub state: State,
     /// Verdict of its health check.
     pub health: Health,
+    /// Its health check has failed since it last passed.
+    pub failing: bool,
     /// Exit code of the last process; meaningful when it is not running.
     pub exit_code: i64,
     /// Ended by the kernel for want of memory.
@@ -87,6 +89,8 @@ pub struct Container {
     pub pid: Option<u32>,
     /// Addresses in its networks.
     pub addresses: Vec<IpAddr>,
+    /// Where its named volumes lie on the Engine's host.
+    pub volumes: Vec<PathBuf>,
     /// Its log file on the host.
     pub log_path: Option<PathBuf>,
     /// Restart policy (`always`, `no`, …).
@@ -247,6 +251,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
             Some(ContainerStateStatusEnum::CREATED) => State::Created,
             _ => State::Exited,
         },
+        failing: state
+            .health
+            .as_ref()
+            .and_then(|health| health.failing_streak)
+            .is_some_and(|streak| streak > 0),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -268,6 +277,13 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .into_iter()
             .flatten()
             .filter_map(|(_, endpoint)| endpoint.ip_address?.parse().ok())
+            .collect(),
+        volumes: answer
+            .mounts
+            .into_iter()
+            .flatten()
+            .filter(|mount| mount.typ.as_deref() == Some("volume"))
+            .filter_map(|mount| mount.source.map(PathBuf::from))
             .collect(),
         log_path: answer
             .log_path

@@ -9,6 +9,7 @@ pub mod events;
 pub mod images;
 pub mod logs;
 pub mod oneoff;
+mod ping;
 
 use std::io;
 use std::path::Path;
@@ -177,6 +178,10 @@ impl Engine {
             .ok()
             .and_then(|host| host.strip_prefix("unix://").map(str::to_owned))
             .unwrap_or_else(|| "/var/run/docker.sock".to_owned());
+        Self::connect_to(socket).await
+    }
+
+    async fn connect_to(socket: String) -> Result<Self, Error> {
         // Asked first with a plain connect: the client's own errors do not tell these apart.
         if let Err(error) = std::os::unix::net::UnixStream::connect(&socket) {
             return Err(match error.kind() {
@@ -196,30 +201,34 @@ impl Engine {
         // The client's limit covers the time until an answer begins, and `stop` answers only
         // after the grace; what needs a shorter one sets it itself.
         let docker = Docker::connect_with_unix(&socket, 900, API_DEFAULT_VERSION)?;
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(10), docker.version())
+        let ask = async {
+            if let Ok(Some(versions)) = ping::ask(&socket).await {
+                return Ok((versions.engine, versions.api));
+            }
+            let answer = docker.version().await?;
+            Ok::<_, Error>((
+                answer.version.unwrap_or_default(),
+                answer.api_version.unwrap_or_default(),
+            ))
+        };
+        let (version, found) = tokio::time::timeout(std::time::Duration::from_secs(10), ask)
             .await
             .map_err(|_| Error::Stopped {
                 socket: socket.clone(),
                 cause: "no answer for 10 s".to_owned(),
             })??;
-        let found = answer.api_version.unwrap_or_default();
-        let oldest = answer
-            .min_api_version
-            .as_deref()
-            .and_then(parse_api)
-            .unwrap_or(OLDEST_API);
         let newest = parse_api(&found).ok_or_else(|| Error::Version {
             found: found.clone(),
         })?;
-        let api = newest.min(NEWEST_API);
-        if newest < OLDEST_API || oldest > NEWEST_API {
+        if newest < OLDEST_API {
             return Err(Error::Version { found });
         }
+        let api = newest.min(NEWEST_API);
         Ok(Self {
             // bollard 0.21 never sends the version (crates.md, finding 1), so that every Engine
             // would answer in its own newest dialect. To be removed with bollard 0.22.
             docker: docker.with_request_modifier(move |request| with_version(request, api)),
-            version: answer.version.unwrap_or_default(),
+            version,
         })
     }
 
@@ -268,7 +277,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         let server = std::thread::spawn(move || {
             let mut lines = Vec::new();
-            // One connection each: the plain connect, /version, /_ping.
+            // One connection each: the plain connect, our own /_ping, that of the client.
             while lines.len() < 2 {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = Vec::new();
@@ -287,11 +296,9 @@ mod tests {
                 else {
                     continue;
                 };
-                let body = r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
                 write!(
                     stream,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
+                    "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK",
                 )
                 .unwrap();
                 lines.push(line);
@@ -303,18 +310,14 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let plain = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-            drop(plain);
-            let docker =
-                Docker::connect_with_unix(socket.to_str().unwrap(), 5, API_DEFAULT_VERSION)
-                    .unwrap();
-            docker.version().await.unwrap();
-            let docker = docker.with_request_modifier(|request| with_version(request, (1, 41)));
-            docker.ping().await.unwrap();
+            let socket = socket.to_str().unwrap().to_owned();
+            let engine = Engine::connect_to(socket).await.unwrap();
+            assert_eq!(engine.version, "20.10.24");
+            engine.ping().await.unwrap();
         });
         assert_eq!(
             server.join().unwrap(),
-            ["GET /version HTTP/1.1", "GET /v1.41/_ping HTTP/1.1"]
+            ["GET /_ping HTTP/1.1", "GET /v1.41/_ping HTTP/1.1"]
         );
     }
 }

@@ -18,6 +18,26 @@ pub struct Answer {
 /// Largest part of an answer that is read.
 const LIMIT: u64 = 64 * 1024;
 
+/// Whether something accepts connections there. The error is a short text for people.
+pub async fn listens(address: SocketAddr, deadline: Duration) -> Result<(), String> {
+    match tokio::time::timeout(deadline, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(plain(&error)),
+        Err(_) => Err(silent(deadline)),
+    }
+}
+
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn silent(deadline: Duration) -> String {
+    format!("no answer within {} ms", deadline.as_millis())
+}
+
 /// GETs a path with this Host header. The error is a short text for people.
 pub async fn get(
     address: SocketAddr,
@@ -37,11 +57,8 @@ pub async fn get(
     };
     let answer = tokio::time::timeout(deadline, exchange)
         .await
-        .map_err(|_| format!("no answer within {} ms", deadline.as_millis()))?
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-            _ => error.to_string(),
-        })?;
+        .map_err(|_| silent(deadline))?
+        .map_err(|error| plain(&error))?;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let status = text
         .strip_prefix("HTTP/1.")

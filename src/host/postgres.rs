@@ -21,6 +21,7 @@ use super::url::DatabaseUrl;
 
 mod fault;
 mod guard;
+mod migrations;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,8 @@ pub struct PostgresServer {
     pub installed: BTreeMap<String, String>,
     /// Wanted extensions that this database does not have.
     pub missing: Vec<MissingExtension>,
+    /// Digest of the migrations that Django has applied; `None` before the first.
+    pub migrations: Option<String>,
 }
 
 /// An extension that a service needs and the database does not have.
@@ -284,6 +287,7 @@ async fn ask(client: &Client, wanted: &[&str]) -> Result<PostgresServer, Error> 
             });
         }
     }
+    let migrations = migrations::applied(client).await?;
     Ok(PostgresServer {
         version: text(0).unwrap_or_default(),
         version_number,
@@ -293,6 +297,7 @@ async fn ask(client: &Client, wanted: &[&str]) -> Result<PostgresServer, Error> 
         read_only: truth(5),
         installed,
         missing,
+        migrations,
     })
 }
 

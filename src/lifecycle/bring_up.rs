@@ -2,6 +2,7 @@
 //! thing it needs is ready, as many at once as the graph allows.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,12 +12,14 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify, watch};
 
+use super::Context;
 use super::failed;
 use super::observe::{Action, Observed, compose_answer};
 use super::readiness::{self, Verdict, look};
 use super::release;
 use super::start::{End, Options, Outcome};
-use super::{Context, surroundings};
+use super::surroundings::{self, Migrations};
+use super::turns::Turns;
 use crate::deployment::services::Service;
 use crate::engine::compose::Compose;
 use crate::engine::containers::{Container, State};
@@ -37,8 +40,10 @@ pub struct Run<'a> {
     engine: Engine,
     compose: Compose,
     plan: BTreeMap<String, Action>,
-    /// Containers that were running as configured when they were observed.
-    kept: RefCell<BTreeMap<String, Container>>,
+    /// What the databases had migrated at preflight.
+    migrations: Migrations,
+    /// The containers as they were when all were made; each is taken out once.
+    seen: RefCell<BTreeMap<String, Container>>,
     options: &'a Options,
     again: String,
     deaths: RefCell<Deaths>,
@@ -46,6 +51,8 @@ pub struct Run<'a> {
     wake: Notify,
     /// Held while a running container is replaced: one at a time.
     replacing: Mutex<()>,
+    /// Who is started next, where several may be.
+    turns: Turns,
     /// Milliseconds each service took, for the longest path.
     took: RefCell<BTreeMap<String, u64>>,
 }
@@ -65,22 +72,23 @@ impl<'a> Run<'a> {
     pub fn new(
         context: &'a Context,
         observed: Observed,
+        migrations: Migrations,
         options: &'a Options,
         again: String,
     ) -> Self {
-        let mut kept = observed.containers;
-        kept.retain(|name, _| observed.plan.get(name) == Some(&Action::Keep));
         Self {
             context,
             engine: observed.engine,
             compose: observed.compose,
-            kept: RefCell::new(kept),
+            seen: RefCell::new(observed.containers),
             plan: observed.plan,
+            migrations,
             options,
             again,
             deaths: RefCell::default(),
             wake: Notify::new(),
             replacing: Mutex::new(()),
+            turns: Turns::one_a_core(),
             took: RefCell::default(),
         }
     }
@@ -92,22 +100,23 @@ impl<'a> Run<'a> {
             ends.insert(name.clone(), watch::Sender::new(None));
         }
         let ends = Rc::new(ends);
-        let services = join_all(
-            chosen
-                .iter()
-                .filter_map(|name| self.context.stack.service(name))
-                .map(|service| {
-                    let ends = Rc::clone(&ends);
-                    let run = &self;
-                    async move {
-                        let end = run.one(service, &ends).await;
-                        run.report(service, &end);
-                        if let Some(sender) = ends.get(&service.name) {
-                            sender.send_replace(Some(end));
-                        }
-                    }
-                }),
-        );
+        // What the longest chain waits for goes first.
+        let mut services: Vec<&Service> = chosen
+            .iter()
+            .filter_map(|name| self.context.stack.service(name))
+            .collect();
+        services.sort_by_key(|service| Reverse(self.context.stack.graph.height(&service.name)));
+        let services = join_all(services.into_iter().map(|service| {
+            let ends = Rc::clone(&ends);
+            let run = &self;
+            async move {
+                let end = run.one(service, &ends).await;
+                run.report(service, &end);
+                if let Some(sender) = ends.get(&service.name) {
+                    sender.send_replace(Some(end));
+                }
+            }
+        }));
         tokio::select! {
             _ = services => {}
             () = self.watch_events() => {}
@@ -242,8 +251,7 @@ impl<'a> Run<'a> {
                 &self.again,
             ))))
         };
-        // What was observed a moment ago is good for what is kept; the rest was made since.
-        let observed = self.kept.borrow_mut().remove(name);
+        let observed = self.seen.borrow_mut().remove(name);
         let mut container = match observed {
             Some(container) => container,
             None => match self.container(name).await? {
@@ -272,17 +280,30 @@ impl<'a> Run<'a> {
             State::Paused => self.engine.unpause(&container.id).await?,
             _ => {
                 if let Some(task) = &service.task {
-                    let outcome =
-                        release::run(self.context, &self.engine, service, task, &container).await?;
+                    let applied = service.data.and_then(|owner| self.migrations.get(owner));
+                    let outcome = release::run(
+                        self.context,
+                        &self.engine,
+                        service,
+                        task,
+                        &container,
+                        applied.map(String::as_str),
+                    )
+                    .await?;
                     if let release::Outcome::Failed(fault) = outcome {
                         return Ok(End::Failed(fault));
                     }
                 }
                 surroundings::before_start(self.context, service).await;
+                let turn = self.turns.take(self.context.stack.graph.height(name)).await;
                 self.context
                     .reporter
                     .service("start", name, Kind::Started, None, "");
-                self.engine.start(&container.id).await?;
+                match self.engine.start(&container.id).await {
+                    Err(Error::NotFound(_)) => return vanished(),
+                    other => other?,
+                }
+                drop(turn);
             }
         }
         // After the start, and only where `ooy stop` took it away.

@@ -9,10 +9,12 @@ pub mod observe;
 pub mod preflight;
 pub mod readiness;
 pub mod release;
+mod released;
 pub mod start;
 pub mod status;
 pub mod stop;
 pub mod surroundings;
+mod turns;
 
 use std::rc::Rc;
 

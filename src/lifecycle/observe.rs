@@ -113,6 +113,15 @@ impl Observed {
         })
     }
 
+    /// The containers as they are now, after some were made; the plan stays.
+    pub async fn look_again(&mut self, context: &Context) -> Result<()> {
+        let project = context.settings.project();
+        let containers = self.engine.containers(project).await;
+        let again = context.command("start");
+        self.containers = by_service(containers.map_err(|error| error.fault(&again))?);
+        Ok(())
+    }
+
     /// The services to which something has to be done.
     pub fn changes(&self) -> impl Iterator<Item = (&str, Action)> {
         self.plan

@@ -8,21 +8,24 @@ use futures_util::future::join_all;
 
 use super::Context;
 use super::observe::{Action, Observed};
-use super::surroundings;
+use super::surroundings::{self, Migrations};
 use crate::engine::Error;
+use crate::engine::containers::State;
 use crate::fault::{Fault, Result};
 use crate::host::{certs, disk, ports, sysctl};
 use crate::operation::Kind;
 
 /// Checks what the plan needs; where it changes nothing there is nothing to check. Pulls images
-/// that are missing, after everything else was found right.
+/// that are missing, after everything else was found right. `create` is called when all of this
+/// host is as it has to be. Answers what the databases have migrated.
 pub async fn run(
     context: &Context,
     observed: &mut Observed,
     dry_run: bool,
-) -> std::result::Result<(), Vec<Fault>> {
+    create: impl AsyncFnOnce(&Observed) -> Result<()>,
+) -> std::result::Result<Migrations, Vec<Fault>> {
     if observed.changes().next().is_none() {
-        return Ok(());
+        return Ok(Migrations::new());
     }
     let began = Instant::now();
     context.reporter.tell("preflight", Kind::Started, None, "");
@@ -60,53 +63,110 @@ pub async fn run(
         }
     }
     if faults.is_empty() {
-        let made = if dry_run {
-            false
-        } else {
-            match observed
-                .engine
-                .ensure_network(context.settings.project())
-                .await
-            {
-                Ok(made) => made,
-                Err(error) => return Err(vec![error.fault(&context.command("start"))]),
-            }
-        };
+        match data_services(context, observed, dry_run, began, seen, create).await {
+            Ok(migrations) => return Ok(migrations),
+            Err(found) => faults = found,
+        }
+    }
+    for fault in &faults {
+        context
+            .reporter
+            .tell("preflight", Kind::Failed, None, fault.title.clone());
+    }
+    context.reporter.tell(
+        "operation",
+        Kind::Failed,
+        Some(began.elapsed()),
+        "nothing was started",
+    );
+    Err(faults)
+}
+
+/// PostgreSQL and Redis, the last that is looked at. The containers are made meanwhile, since
+/// both take time and nearly always all is right; if not, they are removed again.
+async fn data_services(
+    context: &Context,
+    observed: &Observed,
+    dry_run: bool,
+    began: Instant,
+    mut seen: Vec<String>,
+    create: impl AsyncFnOnce(&Observed) -> Result<()>,
+) -> std::result::Result<Migrations, Vec<Fault>> {
+    let project = context.settings.project();
+    let engine = &observed.engine;
+    let network = if dry_run {
+        false
+    } else {
+        engine
+            .ensure_network(project)
+            .await
+            .map_err(|error| vec![error.fault(&context.command("start"))])?
+    };
+    let look = async {
         let data = surroundings::look(context, observed).await;
-        seen.extend(data.summary);
-        if !data.faults.is_empty() && made {
-            observed
-                .engine
-                .remove_network(context.settings.project())
-                .await;
+        if data.faults.is_empty() {
+            seen.extend(data.summary.iter().cloned());
+            let took = Some(began.elapsed());
+            context
+                .reporter
+                .tell("preflight", Kind::Done, took, seen.join(" · "));
+        }
+        data
+    };
+    let (data, created) = tokio::join!(look, create(observed));
+    let mut faults = data.faults;
+    if faults.is_empty() && created.is_ok() {
+        return Ok(data.migrations);
+    }
+    if let Some(removal) = data.removal {
+        // What is left of it is removed by the next start.
+        let _ = removal.await;
+    }
+    if faults.is_empty() {
+        return created
+            .map(|()| data.migrations)
+            .map_err(|fault| vec![*fault]);
+    }
+    // The other complaint may well come of the same, and is made again if it does not.
+    if !dry_run {
+        if let Err(error) = undo(context, observed).await {
+            faults.push(error.fault(&context.command("start")));
+        }
+        if network {
+            engine.remove_network(project).await;
             context
                 .reporter
                 .tell("network", Kind::Undone, None, "removed again");
         }
-        faults.extend(data.faults);
     }
-    if faults.is_empty() {
-        context.reporter.tell(
-            "preflight",
-            Kind::Done,
-            Some(began.elapsed()),
-            seen.join(" · "),
-        );
-        Ok(())
-    } else {
-        for fault in &faults {
-            context
-                .reporter
-                .tell("preflight", Kind::Failed, None, fault.title.clone());
+    Err(faults)
+}
+
+/// Removes the containers that were made for this start and never ran. Volumes stay: the next
+/// start takes them.
+async fn undo(context: &Context, observed: &Observed) -> std::result::Result<(), Error> {
+    let mut removed = 0;
+    for container in observed
+        .engine
+        .containers(context.settings.project())
+        .await?
+    {
+        let ours = observed.plan.get(&container.service) == Some(&Action::Create);
+        if ours && container.state == State::Created && !container.oneoff {
+            observed.engine.remove(&container.id).await?;
+            removed += 1;
         }
-        context.reporter.tell(
-            "operation",
-            Kind::Failed,
-            Some(began.elapsed()),
-            "nothing was started",
-        );
-        Err(faults)
     }
+    if removed > 0 {
+        let noun = if removed == 1 {
+            "container"
+        } else {
+            "containers"
+        };
+        let detail = format!("{removed} {noun} removed again");
+        context.reporter.tell("create", Kind::Undone, None, detail);
+    }
+    Ok(())
 }
 
 /// A folder of our own under the system's temporary one, for files that only a check needs.

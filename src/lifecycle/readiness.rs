@@ -95,6 +95,31 @@ pub async fn look(
     }
 }
 
+/// Looks once, as a table of all services needs it: quickly. Where the Engine's health check,
+/// which asks the same as [`look`], passed the last time, all that is asked is whether the
+/// service still listens.
+pub async fn glance(
+    engine: &Engine,
+    settings: &Settings,
+    service: &Service,
+    container: &Container,
+) -> Result<Verdict, Error> {
+    let passed = container.state == State::Running
+        && container.health == Health::Healthy
+        && !container.failing;
+    match (passed, service.ready) {
+        (false, _) => look(engine, settings, service, container).await,
+        (true, Ready::Http(probe)) => Ok(match address(container, probe.port) {
+            Some(address) => match http::listens(address, PROBE_DEADLINE).await {
+                Ok(()) => Verdict::Ready,
+                Err(error) => Verdict::NotYet(format!("port {}: {error}", probe.port)),
+            },
+            None => no_address(),
+        }),
+        (true, _) => Ok(Verdict::Ready),
+    }
+}
+
 /// How often a probe of this kind may be repeated: what costs the daemon or the service much is
 /// asked less.
 pub fn pause(service: &Service, waited: Duration) -> Duration {
@@ -110,27 +135,29 @@ pub fn pause(service: &Service, waited: Duration) -> Duration {
     }
 }
 
-async fn ask(settings: &Settings, probe: &Http, container: &Container) -> Verdict {
-    let Some(address) = container
-        .addresses
+/// Where it listens in the deployment's network.
+fn address(container: &Container, port: u16) -> Option<SocketAddr> {
+    let addresses = &container.addresses;
+    addresses
         .iter()
         .find(|address| matches!(address, IpAddr::V4(_)))
-        .or(container.addresses.first())
-    else {
-        return Verdict::NotYet("it has no address in the network".to_owned());
+        .or(addresses.first())
+        .map(|address| SocketAddr::new(*address, port))
+}
+
+fn no_address() -> Verdict {
+    Verdict::NotYet("it has no address in the network".to_owned())
+}
+
+async fn ask(settings: &Settings, probe: &Http, container: &Container) -> Verdict {
+    let Some(address) = address(container, probe.port) else {
+        return no_address();
     };
     let host = probe
         .host
         .map_or("localhost", |setting| settings.get(setting));
     let asked = format!("GET {} on port {}", probe.path, probe.port);
-    match http::get(
-        SocketAddr::new(*address, probe.port),
-        host,
-        probe.path,
-        PROBE_DEADLINE,
-    )
-    .await
-    {
+    match http::get(address, host, probe.path, PROBE_DEADLINE).await {
         Ok(answer) if answer.status != probe.status => Verdict::NotYet(format!(
             "{asked}: answer {} (ready is {})",
             answer.status, probe.status

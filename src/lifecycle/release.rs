@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 
-use super::Context;
+use super::{Context, released};
 use crate::deployment::services::{ReleaseTask, Service};
 use crate::engine::containers::Container;
 use crate::engine::logs::Wanted;
@@ -25,6 +25,8 @@ pub struct Progress {
     planned: Option<u64>,
     applied: u64,
     last: String,
+    /// Digest of all that is applied at the end.
+    all: Option<String>,
 }
 
 impl Progress {
@@ -34,6 +36,9 @@ impl Progress {
             step.clone_into(&mut self.step);
         } else if let Some(planned) = line.strip_prefix("ooy-migrations: ") {
             self.planned = planned.trim().parse().ok();
+        } else if let Some(all) = line.strip_prefix("ooy-applied: ") {
+            self.all = Some(all.trim().to_owned());
+            return false;
         } else if let Some(applying) = line.trim_start().strip_prefix("Applying ") {
             let name = applying.split("...").next().unwrap_or(applying);
             // `contacts.0149_auto_2021…` is too long for a line; the number tells it.
@@ -75,15 +80,28 @@ pub enum Outcome {
 }
 
 /// Runs the release task of a service whose container was made, or waits for the one that an
-/// interrupted start has left running.
+/// interrupted start has left running. `applied` is what the database has (see
+/// [`released::nothing_to_do`]).
 pub async fn run(
     context: &Context,
     engine: &Engine,
     service: &Service,
     task: &ReleaseTask,
     container: &Container,
+    applied: Option<&str>,
 ) -> Result<Outcome, Error> {
     let began = Instant::now();
+    let state = &context.settings.places.state;
+    if released::nothing_to_do(state, service, task, container, applied) {
+        context.reporter.service(
+            "release",
+            &service.name,
+            Kind::Skipped,
+            None,
+            "static files and migrations: done before",
+        );
+        return Ok(Outcome::Done);
+    }
     let project = context.settings.project();
     let name = format!("{project}-{}-release", service.name);
     let id = match engine.container(&name).await {
@@ -134,6 +152,9 @@ pub async fn run(
     let log = keep(context, service, &output);
     if code == 0 {
         engine.remove(&id).await?;
+        if let Some(all) = &progress.all {
+            released::remember(state, service, task, container, all);
+        }
         let summary = progress.summary();
         context.reporter.service(
             "release",

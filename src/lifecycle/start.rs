@@ -90,7 +90,11 @@ pub async fn start(
     let scratch = Scratch::new(options.dry_run).map_err(one)?;
     let folder = scratch.folder().unwrap_or(&places.rendered);
     let mut observed = Observed::new(context, &chosen, folder).await.map_err(one)?;
-    preflight::run(context, &mut observed, options.dry_run).await?;
+    let make = async |observed: &Observed| match options.dry_run {
+        true => Ok(()),
+        false => create(context, observed).await,
+    };
+    let migrations = preflight::run(context, &mut observed, options.dry_run, make).await?;
     if options.dry_run {
         for (name, action) in &observed.plan {
             context
@@ -102,8 +106,10 @@ pub async fn start(
             ..Default::default()
         });
     }
-    create(context, &observed).await.map_err(one)?;
-    let outcome = Run::new(context, observed, options, again)
+    if observed.changes().next().is_some() {
+        observed.look_again(context).await.map_err(one)?;
+    }
+    let outcome = Run::new(context, observed, migrations, options, again)
         .all(&chosen, began)
         .await;
     let summary = format!("{} of {} ready", outcome.ready(), outcome.services.len());

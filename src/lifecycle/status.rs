@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Context;
-use super::readiness::{Verdict, look};
+use super::readiness::{Verdict, glance};
 use crate::engine::containers::{Container, Health, State};
 use crate::engine::{Engine, Error};
 use crate::fault::Result;
@@ -101,7 +101,8 @@ pub async fn status(context: &Context, names: &[String]) -> Result<Status> {
                     let Some(container) = container else {
                         return Ok(missing(&service.name, &service.image));
                     };
-                    let verdict = match look(engine, &context.settings, service, container).await {
+                    let verdict = match glance(engine, &context.settings, service, container).await
+                    {
                         Ok(verdict) => verdict,
                         // Removed while we looked.
                         Err(Error::NotFound(_)) => {

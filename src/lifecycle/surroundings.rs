@@ -2,10 +2,11 @@
 //! deployment's own network, since pg_hba rules, listen addresses and firewalls treat a
 //! container differently from the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use super::Context;
 use super::observe::Observed;
@@ -47,7 +48,17 @@ pub struct Seen {
     pub faults: Vec<Fault>,
     /// Versions for the preflight's line: "PostgreSQL 15.8", "Redis 7.0".
     pub summary: Vec<String>,
+    /// Digest of the migrations that each owner's database has.
+    pub migrations: Migrations,
+    /// What is still going on.
+    pub removal: Option<Removal>,
 }
+
+/// The removal of the probe's container, which nobody has to wait for unless `ooy` ends.
+pub type Removal = JoinHandle<Result<(), Error>>;
+
+/// By whose database it is (`rapidpro`), the digest of its applied migrations.
+pub type Migrations = BTreeMap<&'static str, String>;
 
 /// Asks all that the questions in the environment name; the answers as JSON. Runs inside the
 /// container.
@@ -90,6 +101,8 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
         return Seen {
             faults: Vec::new(),
             summary: Vec::new(),
+            migrations: Migrations::new(),
+            removal: None,
         };
     }
     let databases: Vec<Database> = settings
@@ -120,8 +133,11 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
             .collect(),
     };
     let network = network_name(settings.project());
-    let (answers, from) = match from_container(context, observed, &questions).await {
-        Ok(answers) => (answers, format!("a container of network {network}")),
+    let (answers, from, removal) = match from_container(context, observed, &questions).await {
+        Ok((answers, removal)) => {
+            let from = format!("a container of network {network}");
+            (answers, from, Some(removal))
+        }
         Err(cause) => {
             context.reporter.tell(
                 "preflight",
@@ -132,18 +148,19 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
                     context.mask.apply(&cause)
                 ),
             );
-            (ask(&questions).await, "this host".to_owned())
+            (ask(&questions).await, "this host".to_owned(), None)
         }
     };
     let subnet = observed.engine.network_subnet(settings.project()).await;
-    judge(
+    let seen = judge(
         context,
         &databases,
         &redis,
         &answers,
         &from,
         subnet.as_deref(),
-    )
+    );
+    Seen { removal, ..seen }
 }
 
 fn judge(
@@ -177,7 +194,19 @@ fn judge(
         }
     }
     summary.dedup();
-    Seen { faults, summary }
+    let migrations = databases
+        .iter()
+        .zip(&answers.databases)
+        .filter_map(|(database, report)| {
+            Some((database.owner, report.server.as_ref()?.migrations.clone()?))
+        })
+        .collect();
+    Seen {
+        faults,
+        summary,
+        migrations,
+        removal: None,
+    }
 }
 
 fn label(owner: &str) -> &'static str {
@@ -192,7 +221,7 @@ async fn from_container(
     context: &Context,
     observed: &Observed,
     questions: &Questions,
-) -> Result<Answers, String> {
+) -> Result<(Answers, Removal), String> {
     let project = context.settings.project();
     let engine = &observed.engine;
     // Any image will do: the program in it is this executable, which needs nothing of it.
@@ -224,14 +253,17 @@ async fn from_container(
         }
         let id = engine.run_once(spec).await?;
         let answer = read_answer(engine, &id).await;
-        engine.remove(&id).await?;
-        answer
+        let engine = engine.clone();
+        let removal = tokio::spawn(async move { engine.remove(&id).await });
+        answer.map(|text| (text, removal))
     };
-    let text = tokio::time::timeout(DEADLINE * 4, work)
+    let (text, removal) = tokio::time::timeout(DEADLINE * 4, work)
         .await
         .map_err(|_| "the probe's container did not end in time".to_owned())?
         .map_err(|error| error.to_string())?;
-    serde_json::from_str(&text).map_err(|_| "the probe's container gave no answer".to_owned())
+    let answers = serde_json::from_str(&text)
+        .map_err(|_| "the probe's container gave no answer".to_owned())?;
+    Ok((answers, removal))
 }
 
 async fn read_answer(engine: &Engine, id: &str) -> Result<String, Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Home, until};
+use crate::harness::{Home, sql, until};
 
 /// design.md section 4.
 const NEEDS: &[(&str, &[&str])] = &[
@@ -68,9 +68,55 @@ fn twelve_services_come_up_in_order_and_go_down_again() {
     stop_ends_nginx_first(&home);
     let down = home.ooy(&["status"]).expect(1);
     assert!(down.stdout.contains("0 of 12 ready"), "{}", down.stdout);
-    // Everything is there still; starting again migrates nothing.
+    // Everything is there still, and the release tasks have nothing left to do.
     let back = home.ooy(&["start"]).expect(0);
-    assert!(back.stderr.contains("none to apply"), "{}", back.stderr);
+    assert_eq!(
+        back.stderr.matches("migrations: done before").count(),
+        2,
+        "{}",
+        back.stderr
+    );
+    release_tasks_run_when_something_changed(&home);
+}
+
+/// Each is left out only where database and volume prove that it was done.
+fn release_tasks_run_when_something_changed(home: &Home) {
+    let again = || {
+        home.ooy(&["stop", "contentrepo"]).expect(0);
+        home.ooy(&["start", "contentrepo"]).expect(0).stderr
+    };
+    // As after a restore of a backup that was made with another version.
+    let database = home.setting("CONTENTREPO_DATABASE_URL");
+    let database = database.rsplit('/').next().unwrap();
+    sql(
+        database,
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('x', '0001', now())",
+    );
+    let said = again();
+    assert!(said.contains("migrations: none to apply"), "{said}");
+    // What the database has now is all of what this image brings.
+    let said = again();
+    assert!(said.contains("migrations: done before"), "{said}");
+
+    // As after somebody emptied the volume.
+    let container = home.container("contentrepo");
+    home.docker(&[
+        "exec",
+        "-u",
+        "0",
+        &container,
+        "sh",
+        "-c",
+        "rm -rf /app/static/* /app/static/.ooy-release",
+    ]);
+    let said = again();
+    assert!(said.contains("migrations: none to apply"), "{said}");
+    let container = home.container("contentrepo");
+    let files = home.docker(&["exec", &container, "ls", "-A", "/app/static"]);
+    assert!(
+        files.contains(".ooy-release") && files.lines().count() > 1,
+        "{files}"
+    );
 }
 
 fn order_is_respected(home: &Home) {

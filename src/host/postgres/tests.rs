@@ -224,6 +224,7 @@ fn the_report_survives_json() {
             read_only: false,
             installed: BTreeMap::from([("hstore".to_owned(), "1.8".to_owned())]),
             missing: Vec::new(),
+            migrations: None,
         });
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(
@@ -280,6 +281,7 @@ fn missing_extensions_matter_only_where_the_role_cannot_create_them() {
         read_only,
         installed: BTreeMap::new(),
         missing,
+        migrations: None,
     };
     report.server = Some(server(vec![extension("hstore", true, true)], false));
     assert_eq!(report.fault("RapidPro", &url, "this host", None), None);
