@@ -124,7 +124,8 @@ fn block<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure
         .enable_all()
         .build()
         .map_err(Failure::from)?;
-    runtime.block_on(work)
+    // Tasks in the background stay on this thread too.
+    tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
 /// The same for work that changes something: Ctrl-C, a closed terminal and SIGTERM end it between

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 
 use super::Context;
+use super::surroundings::{Inquiry, Seen, Underway};
 use crate::deployment::render::NO_ENV;
 use crate::engine::compose::{self, Compose};
 use crate::engine::containers::{Container, State};
@@ -54,6 +55,10 @@ pub struct Observed {
     pub images: BTreeMap<String, Option<String>>,
     /// What has to be done, for the chosen services.
     pub plan: BTreeMap<String, Action>,
+    /// Whether the deployment's network was made for it.
+    pub made_network: bool,
+    /// PostgreSQL and Redis, asked already where nothing runs and so all of it will be started.
+    underway: Option<Underway>,
 }
 
 impl Observed {
@@ -63,6 +68,7 @@ impl Observed {
         context: &Context,
         chosen: &BTreeSet<String>,
         folder: &std::path::Path,
+        may_change: bool,
     ) -> Result<Self> {
         let settings = &context.settings;
         context.rendered.write(folder)?;
@@ -84,17 +90,33 @@ impl Observed {
                 }
             }));
             let (containers, images) = tokio::try_join!(containers, images)?;
-            Ok::<_, engine::Error>((engine, containers, images))
+            let images: BTreeMap<String, Option<String>> = images.into_iter().collect();
+            let containers = by_service(containers);
+            let idle = !containers.values().any(Container::is_running);
+            let early = may_change && idle && images.values().any(Option::is_some);
+            // Before anything else could make it: two of the same name are possible.
+            let made = early && engine.ensure_network(settings.project()).await?;
+            let underway = early.then(|| {
+                let inquiry = inquiry(context, &engine, &images, chosen.clone());
+                tokio::task::spawn_local(inquiry.make())
+            });
+            Ok::<_, engine::Error>((engine, containers, images, underway, made))
         };
         let configured = Compose::find_and_hash(for_compose(context, folder));
         let (look, configured) = tokio::join!(look, configured);
         // Without Docker the other answer is worth nothing.
-        let (engine, containers, images) =
+        let (engine, containers, images, underway, made_network) =
             look.map_err(|error| error.fault(&context.command("start")))?;
-        let (compose, hashes) = configured?;
-        let hashes = compose_answer(context, hashes)?;
-        let images: BTreeMap<String, Option<String>> = images.into_iter().collect();
-        let containers = by_service(containers);
+        let answered = configured.and_then(|(compose, hashes)| {
+            compose_answer(context, hashes).map(|hashes| (compose, hashes))
+        });
+        let (compose, hashes) = match answered {
+            Ok(answer) => answer,
+            Err(fault) => {
+                withdraw(context, &engine, underway, made_network).await;
+                return Err(fault);
+            }
+        };
         let plan = chosen
             .iter()
             .filter_map(|name| {
@@ -110,7 +132,28 @@ impl Observed {
             containers,
             images,
             plan,
+            made_network,
+            underway,
         })
+    }
+
+    /// PostgreSQL and Redis as the services that will be started will see them.
+    pub async fn data_services(&self, underway: Option<Underway>, context: &Context) -> Seen {
+        // One that was lost is made again.
+        if let Some(underway) = underway
+            && let Ok(seen) = underway.await
+        {
+            return seen;
+        }
+        let services = self.changes().map(|(name, _)| name.to_owned()).collect();
+        inquiry(context, &self.engine, &self.images, services)
+            .make()
+            .await
+    }
+
+    /// What is being asked already.
+    pub fn underway(&mut self) -> Option<Underway> {
+        self.underway.take()
     }
 
     /// The containers as they are now, after some were made; the plan stays.
@@ -128,6 +171,41 @@ impl Observed {
             .iter()
             .map(|(name, action)| (name.as_str(), *action))
             .filter(|(_, action)| *action != Action::Keep)
+    }
+}
+
+fn inquiry(
+    context: &Context,
+    engine: &Engine,
+    images: &BTreeMap<String, Option<String>>,
+    services: BTreeSet<String>,
+) -> Inquiry {
+    Inquiry {
+        context: context.clone(),
+        engine: engine.clone(),
+        image: images.values().flatten().next().cloned(),
+        services,
+    }
+}
+
+/// Lets what is being asked come to its end, and removes what was made for it.
+pub async fn withdraw(
+    context: &Context,
+    engine: &Engine,
+    underway: Option<Underway>,
+    made_network: bool,
+) {
+    if let Some(underway) = underway
+        && let Ok(Seen {
+            removal: Some(removal),
+            ..
+        }) = underway.await
+    {
+        // What is left of it is removed by the next start.
+        let _ = removal.await;
+    }
+    if made_network {
+        engine.remove_network(context.settings.project()).await;
     }
 }
 

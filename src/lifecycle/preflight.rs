@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::Context;
-use super::observe::{Action, Observed};
-use super::surroundings::{self, Migrations};
+use super::observe::{Action, Observed, withdraw};
+use super::surroundings::{Migrations, Underway};
 use crate::engine::Error;
 use crate::engine::containers::State;
 use crate::fault::{Fault, Result};
@@ -63,10 +63,22 @@ pub async fn run(
         }
     }
     if faults.is_empty() {
-        match data_services(context, observed, dry_run, began, seen, create).await {
+        let underway = observed.underway();
+        if underway.is_none() && !dry_run {
+            let project = context.settings.project();
+            match observed.engine.ensure_network(project).await {
+                Ok(made) => observed.made_network = made,
+                Err(error) => return Err(vec![error.fault(&context.command("start"))]),
+            }
+        }
+        let told = Told { began, seen };
+        match data_services(context, observed, underway, dry_run, told, create).await {
             Ok(migrations) => return Ok(migrations),
             Err(found) => faults = found,
         }
+    } else {
+        let underway = observed.underway();
+        withdraw(context, &observed.engine, underway, observed.made_network).await;
     }
     for fault in &faults {
         context
@@ -82,28 +94,27 @@ pub async fn run(
     Err(faults)
 }
 
+/// What the preflight's line will say.
+struct Told {
+    began: Instant,
+    seen: Vec<String>,
+}
+
 /// PostgreSQL and Redis, the last that is looked at. The containers are made meanwhile, since
 /// both take time and nearly always all is right; if not, they are removed again.
 async fn data_services(
     context: &Context,
     observed: &Observed,
+    underway: Option<Underway>,
     dry_run: bool,
-    began: Instant,
-    mut seen: Vec<String>,
+    told: Told,
     create: impl AsyncFnOnce(&Observed) -> Result<()>,
 ) -> std::result::Result<Migrations, Vec<Fault>> {
     let project = context.settings.project();
     let engine = &observed.engine;
-    let network = if dry_run {
-        false
-    } else {
-        engine
-            .ensure_network(project)
-            .await
-            .map_err(|error| vec![error.fault(&context.command("start"))])?
-    };
+    let Told { began, mut seen } = told;
     let look = async {
-        let data = surroundings::look(context, observed).await;
+        let data = observed.data_services(underway, context).await;
         if data.faults.is_empty() {
             seen.extend(data.summary.iter().cloned());
             let took = Some(began.elapsed());
@@ -127,17 +138,15 @@ async fn data_services(
             .map(|()| data.migrations)
             .map_err(|fault| vec![*fault]);
     }
-    // The other complaint may well come of the same, and is made again if it does not.
-    if !dry_run {
-        if let Err(error) = undo(context, observed).await {
-            faults.push(error.fault(&context.command("start")));
-        }
-        if network {
-            engine.remove_network(project).await;
-            context
-                .reporter
-                .tell("network", Kind::Undone, None, "removed again");
-        }
+    // A complaint of compose may well come of the same, and is made again if it does not.
+    if !dry_run && let Err(error) = undo(context, observed).await {
+        faults.push(error.fault(&context.command("start")));
+    }
+    if observed.made_network {
+        engine.remove_network(project).await;
+        context
+            .reporter
+            .tell("network", Kind::Undone, None, "removed again");
     }
     Err(faults)
 }

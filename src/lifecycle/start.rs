@@ -89,7 +89,9 @@ pub async fn start(
     };
     let scratch = Scratch::new(options.dry_run).map_err(one)?;
     let folder = scratch.folder().unwrap_or(&places.rendered);
-    let mut observed = Observed::new(context, &chosen, folder).await.map_err(one)?;
+    let mut observed = Observed::new(context, &chosen, folder, !options.dry_run)
+        .await
+        .map_err(one)?;
     let make = async |observed: &Observed| match options.dry_run {
         true => Ok(()),
         false => create(context, observed).await,

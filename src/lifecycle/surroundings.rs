@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::Context;
-use super::observe::Observed;
 use crate::deployment::services::Service;
 use crate::deployment::settings::{Database, RedisDatabase};
 use crate::engine::oneoff::{OneOff, network_name};
@@ -89,13 +88,39 @@ async fn ask(questions: &Questions) -> Answers {
     Answers { databases, redis }
 }
 
-/// Asks for the databases of the services that will be started. Looks from the containers' network; from the host, and saying so, where no container can be
-/// run for it.
-pub async fn look(context: &Context, observed: &Observed) -> Seen {
+/// For whom PostgreSQL and Redis are asked, and how.
+#[derive(Clone)]
+pub struct Inquiry {
+    /// The deployment.
+    pub context: Context,
+    /// Docker.
+    pub engine: Engine,
+    /// An image that is on this host. Any will do: the program in the container is this
+    /// executable, which needs nothing of it.
+    pub image: Option<String>,
+    /// The services that will be started.
+    pub services: BTreeSet<String>,
+}
+
+/// An inquiry that is being made.
+pub type Underway = JoinHandle<Seen>;
+
+impl Inquiry {
+    /// Asks.
+    pub async fn make(self) -> Seen {
+        look(&self).await
+    }
+}
+
+/// Asks for the databases of the services that will be started. Looks from the containers'
+/// network; from the host, and saying so, where no container can be run for it.
+async fn look(inquiry: &Inquiry) -> Seen {
+    let context = &inquiry.context;
     let settings = &context.settings;
-    let owners: BTreeSet<&str> = observed
-        .changes()
-        .filter_map(|(name, _)| context.stack.service(name)?.data)
+    let owners: BTreeSet<&str> = inquiry
+        .services
+        .iter()
+        .filter_map(|name| context.stack.service(name)?.data)
         .collect();
     if owners.is_empty() {
         return Seen {
@@ -133,7 +158,7 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
             .collect(),
     };
     let network = network_name(settings.project());
-    let (answers, from, removal) = match from_container(context, observed, &questions).await {
+    let (answers, from, removal) = match from_container(inquiry, &questions).await {
         Ok((answers, removal)) => {
             let from = format!("a container of network {network}");
             (answers, from, Some(removal))
@@ -151,7 +176,7 @@ pub async fn look(context: &Context, observed: &Observed) -> Seen {
             (ask(&questions).await, "this host".to_owned(), None)
         }
     };
-    let subnet = observed.engine.network_subnet(settings.project()).await;
+    let subnet = inquiry.engine.network_subnet(settings.project()).await;
     let seen = judge(
         context,
         &databases,
@@ -218,17 +243,14 @@ fn label(owner: &str) -> &'static str {
 }
 
 async fn from_container(
-    context: &Context,
-    observed: &Observed,
+    inquiry: &Inquiry,
     questions: &Questions,
 ) -> Result<(Answers, Removal), String> {
-    let project = context.settings.project();
-    let engine = &observed.engine;
-    // Any image will do: the program in it is this executable, which needs nothing of it.
-    let image = observed
-        .images
-        .iter()
-        .find_map(|(_, id)| id.clone())
+    let project = inquiry.context.settings.project();
+    let engine = &inquiry.engine;
+    let image = inquiry
+        .image
+        .clone()
         .ok_or("no image is on this host yet")?;
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let spec = OneOff {
