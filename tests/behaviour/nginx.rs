@@ -22,7 +22,10 @@ fn nginx_starts_although_everything_behind_it_is_missing() {
         ("casepro.test", "/"),
         ("content.test", "/"),
     ] {
-        assert_eq!(home.get(host, path, &[]).0, 502, "{host}{path}");
+        // 504 when the request met a container between two of its restarts: its address is known
+        // for a moment, and nobody answers there.
+        let status = home.get(host, path, &[]).0;
+        assert!([502, 504].contains(&status), "{host}{path}: {status}");
     }
     // A host that is not ours gets no certificate.
     assert_eq!(home.get("other.test", "/", &[]).0, 0);
