@@ -5,7 +5,10 @@
 // What takes calls over and what delivers them are built one after the other.
 #![allow(dead_code, unused_imports)]
 
+pub mod arguments;
+pub mod handler;
 pub mod number;
+pub mod protocol;
 pub mod record;
 pub mod settings;
 pub mod spool;
