@@ -3,10 +3,13 @@
 
 pub mod certs;
 pub mod cgroup;
+pub mod clock;
 pub mod cmd;
 pub mod disk;
 pub mod files;
 pub mod http;
+#[allow(dead_code)] // For `ooy calls serve`.
+pub mod notify;
 pub mod ports;
 pub mod postgres;
 pub mod process;
