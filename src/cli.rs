@@ -70,7 +70,8 @@ pub enum Command {
     #[command(after_help = "Examples:
   ooy init
   ooy init --import /srv/combined/compose-combined.yml
-  ooy init --self-signed --set RAPIDPRO_DOMAIN=rapidpro.example.org")]
+  ooy init --self-signed --set RAPIDPRO_DOMAIN=rapidpro.example.org
+  sudo -E ooy init --pbx --set RAPIDPRO_URL=https://rapidpro.example.org --set-from-env RAPIDPRO_TOKEN")]
     Init(Init),
     /// Show what would be deployed, secrets masked; --check validates it
     #[command(after_help = "Examples:
@@ -136,6 +137,9 @@ pub struct Init {
     /// Make self-signed certificates where there are none
     #[arg(long)]
     pub self_signed: bool,
+    /// Only what a telephone exchange (Asterisk) needs to hand its finished calls over
+    #[arg(long, conflicts_with_all = ["import", "self_signed"])]
+    pub pbx: bool,
 }
 
 #[derive(Debug, Args)]

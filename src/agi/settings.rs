@@ -138,6 +138,18 @@ impl CallSettings {
         settings
     }
 
+    /// The names and values of the old script's file, an address with its scheme.
+    pub fn old_values(text: &str) -> Vec<(String, String)> {
+        text.lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .filter_map(lenient)
+            .map(|(name, value)| match name.as_str() {
+                "RAPIDPRO_URL" => (name, with_scheme(&value)),
+                _ => (name, value),
+            })
+            .collect()
+    }
+
     fn read(places: &Places, text: &str, is_old: bool) -> Self {
         let (mut entries, faults) = env_file::parse_what_can_be(text);
         let mut wrong: Vec<String> = Vec::new();

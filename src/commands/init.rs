@@ -1,10 +1,12 @@
 //! `ooy init`: the settings file, its secrets made, nothing overwritten.
 
+mod pbx;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{Failure, Outcome};
+use super::Outcome;
 use crate::cli::Init;
 use crate::deployment::keys::{self, KEYS, Kind, PLACEHOLDER};
 use crate::deployment::places::Places;
@@ -19,6 +21,9 @@ use crate::ui::{Paint, Ui, human};
 const SELF_SIGNED_DAYS: u32 = 397;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
+    if arguments.pbx {
+        return pbx::run(ui, places, arguments);
+    }
     let path = &places.env_file;
     let mut given = given(places, arguments)?;
     if let Some(file) = &arguments.import {
@@ -26,15 +31,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
     }
     if path.exists() {
         if !given.is_empty() {
-            return Err(Failure::from(Box::new(
-                Fault::usage(
-                    format!("{}: exists already", path.display()),
-                    "a settings file is never overwritten",
-                )
-                .evidence(format!("asked to set {}", names(&given)))
-                .why("its secrets are in use by the databases and the running services")
-                .next(format!("nano {}", path.display())),
-            )));
+            return Err(exists_already(path, &names(&given)).into());
         }
         ui.say(&format!("· {} exists and was not changed", path.display()));
     } else {
@@ -62,6 +59,18 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
         places.command("start")
     ));
     Ok(0)
+}
+
+fn exists_already(path: &Path, names: &str) -> Box<Fault> {
+    Box::new(
+        Fault::usage(
+            format!("{}: exists already", path.display()),
+            "a settings file is never overwritten",
+        )
+        .evidence(format!("asked to set {names}"))
+        .why("its secrets are in use by the databases and the running services")
+        .next(format!("nano {}", path.display())),
+    )
 }
 
 /// Adds the values of an existing compose file; what was given on the command line wins.
@@ -166,21 +175,7 @@ fn wrong(places: &Places, name: &str, message: &str) -> Box<Fault> {
 }
 
 fn write_settings(places: &Places, given: Vec<(String, String)>) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        let path = places.env_file.display();
-        let fault = Fault::problem(
-            format!("{path}: cannot be written"),
-            "the settings file could not be made",
-        )
-        .evidence(error.to_string())
-        .why("there is no deployment without settings");
-        Box::new(match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                fault.next(format!("sudo {}", places.command("init")))
-            }
-            _ => fault.next(format!("df -h {path}")),
-        })
-    };
+    let failed = |error: std::io::Error| unwritable(places, "init", &error);
     let mut values = given;
     for key in KEYS.iter().filter(|key| key.kind == Kind::Token) {
         if !values.iter().any(|(name, _)| name == key.name) {
@@ -193,6 +188,22 @@ fn write_settings(places: &Places, given: Vec<(String, String)>) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
     files::write_new(&places.env_file, text.as_bytes(), 0o600).map_err(failed)
+}
+
+fn unwritable(places: &Places, command: &str, error: &std::io::Error) -> Box<Fault> {
+    let path = places.env_file.display();
+    let fault = Fault::problem(
+        format!("{path}: cannot be written"),
+        "the settings file could not be made",
+    )
+    .evidence(error.to_string())
+    .why("nothing works without settings");
+    Box::new(match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            fault.next(format!("sudo {}", places.command(command)))
+        }
+        _ => fault.next(format!("df -h {path}")),
+    })
 }
 
 /// Letters and digits from the kernel's random source, the first a letter.

@@ -7,6 +7,7 @@ mod interrupted;
 mod logs;
 mod misfortunes;
 mod nginx;
+mod pbx;
 mod pull;
 mod settings;
 mod start;
