@@ -3,11 +3,12 @@
 mod command_line;
 mod daemon;
 mod harness;
+mod init_pbx;
 mod interrupted;
 mod logs;
 mod misfortunes;
 mod nginx;
-mod pbx;
+
 mod pull;
 mod settings;
 mod start;
