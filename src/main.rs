@@ -8,6 +8,8 @@ mod fault;
 mod host;
 mod lifecycle;
 mod operation;
+#[allow(dead_code)] // until `ooy calls` uses it
+mod rapidpro;
 mod ui;
 
 use std::process::ExitCode;
