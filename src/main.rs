@@ -5,6 +5,7 @@ mod commands;
 mod deployment;
 mod engine;
 mod fault;
+#[allow(dead_code)]
 mod host;
 mod lifecycle;
 mod operation;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::transport::{Broken, Exchange};
+use crate::host::https::{Broken, Exchange};
 use crate::host::text;
 
 /// Longest piece of somebody else's words that is kept.

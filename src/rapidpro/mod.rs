@@ -4,10 +4,9 @@
 //! `Debug`.
 
 mod answers;
-pub mod roots;
+
 #[cfg(test)]
 mod tests;
-pub mod transport;
 
 use std::fmt;
 use std::path::Path;
@@ -16,8 +15,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::host::https::{Exchange, Request, Transport, roots};
 pub use answers::{Page, Reference, Start, Trouble};
-use transport::{Request, Transport};
 
 use crate::deployment::mask::Mask;
 use crate::fault::Result as Fallible;
@@ -106,7 +105,7 @@ impl Client {
         answers::made(&exchange).map_err(|why| self.masked(why))
     }
 
-    fn exchange(&self, path: &str, body: Option<&[u8]>) -> Result<transport::Exchange, Trouble> {
+    fn exchange(&self, path: &str, body: Option<&[u8]>) -> Result<Exchange, Trouble> {
         let url = format!("{}{path}", self.root);
         let request = Request {
             url: &url,

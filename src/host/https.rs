@@ -10,6 +10,8 @@
 //! after (a reset, a timeout): [`Watch`] notes the moment at which a connection that is ready
 //! for use, TLS included, is first written to.
 
+pub mod roots;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
