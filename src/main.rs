@@ -1,5 +1,6 @@
 //! `ooy`: parse, run, print, exit code.
 
+mod agi;
 mod cli;
 mod commands;
 mod deployment;

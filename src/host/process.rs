@@ -40,6 +40,26 @@ pub fn end_with_parent(command: &mut Command) {
     }
 }
 
+/// Whether we may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Numbers of a user and his group, by his name.
+pub fn user_ids(name: &str) -> Option<(u32, u32)> {
+    std::fs::read_to_string("/etc/passwd")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            if fields.next()? != name {
+                return None;
+            }
+            let user = fields.nth(1)?.parse().ok()?;
+            Some((user, fields.next()?.parse().ok()?))
+        })
+}
+
 /// Name of the user we run as, or its number.
 pub fn user_name() -> String {
     let uid = rustix::process::getuid().as_raw();
