@@ -5,6 +5,7 @@
 // What takes calls over and what delivers them are built one after the other.
 #![allow(dead_code, unused_imports)]
 
+pub mod delivery;
 pub mod number;
 pub mod record;
 pub mod settings;

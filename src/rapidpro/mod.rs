@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +42,8 @@ pub struct Client {
     authorization: String,
     mask: Mask,
     limit: Duration,
+    /// No request goes on beyond.
+    end: Option<Instant>,
 }
 
 impl Client {
@@ -61,6 +63,7 @@ impl Client {
             authorization: format!("Token {}", token.trim()),
             mask: Mask::new([token.trim().to_owned()]),
             limit,
+            end: None,
         })
     }
 
@@ -92,9 +95,9 @@ impl Client {
         answers::page(&exchange).map_err(|why| self.masked(why))
     }
 
-    /// The same client, whose requests may take at most so long from now on.
-    pub fn limited(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+    /// The same client, all of whose requests together may take so long from now on.
+    pub fn within(mut self, budget: Duration) -> Self {
+        self.end = Some(Instant::now() + budget);
         self
     }
 
@@ -107,12 +110,18 @@ impl Client {
 
     fn exchange(&self, path: &str, body: Option<&[u8]>) -> Result<Exchange, Trouble> {
         let url = format!("{}{path}", self.root);
+        let left = self
+            .end
+            .map(|end| end.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(Trouble::NotSent("no time is left".to_owned()));
+        }
         let request = Request {
             url: &url,
             authorization: Some(&self.authorization),
             headers: &[("Content-Type", "application/json")],
             body,
-            limit: self.limit,
+            limit: left.map_or(self.limit, |left| left.min(self.limit)),
         };
         let exchange = self.transport.exchange(&request);
         exchange.map_err(|broken| self.masked(broken.into()))

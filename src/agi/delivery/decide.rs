@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::rapidpro::Trouble;
 
 /// Why nothing is delivered at all until something is put right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stop {
     /// Address, token or flow are missing or wrong in the settings.
     Settings,
@@ -22,6 +19,28 @@ pub enum Stop {
     Address,
     /// Call after call is refused: what is wrong is not the calls.
     Refusals,
+}
+
+/// All of them.
+pub const STOPS: [Stop; 6] = [
+    Stop::Settings,
+    Stop::Token,
+    Stop::Flow,
+    Stop::Workspace,
+    Stop::Address,
+    Stop::Refusals,
+];
+
+/// Its name for machines, as it stands in state.json and `ooy calls list --json`.
+pub fn code(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Settings => "settings-incomplete",
+        Stop::Token => "token-refused",
+        Stop::Flow => "flow-unknown",
+        Stop::Workspace => "workspace-blocked",
+        Stop::Address => "not-rapidpro",
+        Stop::Refusals => "all-refused",
+    }
 }
 
 /// What becomes of a call after an attempt that failed, and of the others.

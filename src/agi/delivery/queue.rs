@@ -142,6 +142,13 @@ impl<O: Ord + Clone> Queue<O> {
         self.mark(id, unsure);
     }
 
+    /// Failures in a row of this call's contact.
+    pub fn failures(&self, id: &Id) -> u32 {
+        let number = self.known.get(id);
+        let contact = number.and_then(|number| self.contacts.get(number));
+        contact.map_or(0, |contact| contact.failures)
+    }
+
     /// Whether the call may have been sent.
     pub fn mark(&mut self, id: &Id, unsure: bool) {
         let Some(number) = self.known.get(id).cloned() else {
@@ -159,7 +166,11 @@ impl<O: Ord + Clone> Queue<O> {
 
     /// All may be tried now, except those whose fate RapidPro cannot tell yet.
     pub fn hurry(&mut self, unsure_too: bool) {
-        let waiting: Vec<String> = self.later.iter().map(|(_, number)| number.clone()).collect();
+        let waiting: Vec<String> = self
+            .later
+            .iter()
+            .map(|(_, number)| number.clone())
+            .collect();
         for number in waiting {
             self.change(&number, |contact| {
                 let first_is_new = contact.calls.first().is_none_or(|call| call.is_new);
