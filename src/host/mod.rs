@@ -8,6 +8,7 @@ pub mod cmd;
 pub mod disk;
 pub mod files;
 pub mod http;
+pub mod https;
 #[allow(dead_code)] // For `ooy calls serve`.
 pub mod notify;
 pub mod ports;
@@ -15,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod reach;
 pub mod redis;
+pub mod sentry;
 pub mod sysctl;
 pub mod text;
 pub mod url;
