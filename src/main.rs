@@ -14,11 +14,18 @@ mod operation;
 mod rapidpro;
 mod ui;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before clap, to which a caller id of `--help` would be a question; and before anything else,
+    // because Asterisk waits.
+    if let Some(call) = commands::agi::recognise(&arguments) {
+        return ExitCode::from(commands::agi::run(&call));
+    }
     host::process::prepare();
     commands::catch_panics();
     let cli = cli::Cli::parse();

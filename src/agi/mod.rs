@@ -6,7 +6,11 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod delivery;
+pub mod arguments;
+pub mod fastagi;
+pub mod handler;
 pub mod number;
+pub mod protocol;
 pub mod record;
 pub mod settings;
 pub mod spool;
