@@ -6,11 +6,9 @@ mod commands;
 mod deployment;
 mod engine;
 mod fault;
-#[allow(dead_code)]
 mod host;
 mod lifecycle;
 mod operation;
-#[allow(dead_code)] // until `ooy calls` uses it
 mod rapidpro;
 mod ui;
 

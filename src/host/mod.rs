@@ -9,7 +9,6 @@ pub mod disk;
 pub mod files;
 pub mod http;
 pub mod https;
-#[allow(dead_code)] // For `ooy calls serve`.
 pub mod notify;
 pub mod ports;
 pub mod postgres;

@@ -21,16 +21,6 @@ pub enum Stop {
     Refusals,
 }
 
-/// All of them.
-pub const STOPS: [Stop; 6] = [
-    Stop::Settings,
-    Stop::Token,
-    Stop::Flow,
-    Stop::Workspace,
-    Stop::Address,
-    Stop::Refusals,
-];
-
 /// Its name for machines, as it stands in state.json and `ooy calls list --json`.
 pub fn code(stop: Stop) -> &'static str {
     match stop {

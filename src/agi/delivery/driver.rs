@@ -94,11 +94,7 @@ pub enum Event<'a> {
     /// A file cannot be read and was set aside.
     Damaged(&'a Damaged),
     /// Nothing goes on until something is put right; `news`: it is told for the first time.
-    Stopped {
-        stop: Stop,
-        fault: &'a Fault,
-        news: bool,
-    },
+    Stopped { fault: &'a Fault, news: bool },
     /// It goes on.
     Resumed,
     /// The spool cannot be used for the moment.
@@ -600,7 +596,6 @@ impl<'a, W: World> Driver<'a, W> {
                 .as_ref()
                 .is_none_or(|(before, _)| *before != stop);
         self.world.tell(Event::Stopped {
-            stop,
             fault: &fault,
             news,
         });
