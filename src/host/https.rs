@@ -13,6 +13,7 @@
 pub mod roots;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -305,6 +306,20 @@ struct Names {
     known: Arc<Mutex<Option<Known>>>,
 }
 
+/// The names below `localhost` are this machine (RFC 6761), and no DNS knows them.
+fn loopback(uri: &Uri) -> Option<SocketAddr> {
+    let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
+    let port = uri
+        .port_u16()
+        .unwrap_or(if uri.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        });
+    host.ends_with(".localhost")
+        .then(|| SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Names")
@@ -332,7 +347,14 @@ impl Resolver for Names {
             }
             return Ok(addresses);
         }
-        let fresh = self.system.resolve(uri, config, timeout)?;
+        let fresh = match loopback(uri) {
+            Some(address) => {
+                let mut here = self.system.empty();
+                here.push(address);
+                here
+            }
+            None => self.system.resolve(uri, config, timeout)?,
+        };
         let mut addresses = self.system.empty();
         for address in fresh.iter() {
             addresses.push(*address);
