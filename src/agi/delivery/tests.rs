@@ -37,7 +37,6 @@ enum Fate {
     Forbidden,
     Flagged,
     Elsewhere,
-    Refused,
     /// We are killed; `true`: after it worked.
     Killed(bool),
 }
@@ -97,7 +96,6 @@ impl Server {
             Fate::Forbidden => Err(Trouble::Unauthorized(words())),
             Fate::Flagged => Err(Trouble::Blocked("flagged".to_owned())),
             Fate::Elsewhere => Err(Trouble::NotRapidPro(words())),
-            Fate::Refused => Err(Trouble::Refused(words())),
             Fate::Killed(worked) => {
                 if worked {
                     let _ = work();
