@@ -38,6 +38,8 @@ pub enum End {
     GaveUp(String),
     /// Nothing can be delivered until something is put right.
     Stopped(Stop, Box<Fault>),
+    /// The spool was removed.
+    Gone,
 }
 
 /// How calls are to be delivered, and to whom.
@@ -212,12 +214,17 @@ impl<'a, W: World> Driver<'a, W> {
                 break end;
             }
         };
-        self.note(true);
+        if end != End::Gone {
+            self.note(true);
+        }
         end
     }
 
     /// One thing: an attempt, or a sleep.
     fn step(&mut self) -> Option<End> {
+        if !self.spool.is_current() {
+            return Some(End::Gone);
+        }
         self.take_up_arrived();
         self.tidy();
         if self.queue.is_empty() {
@@ -590,6 +597,9 @@ impl<'a, W: World> Driver<'a, W> {
             reported: false,
         });
         stopped.text.clone_from(&fault.what);
+        if stop == Stop::Settings && !fault.evidence.is_empty() {
+            stopped.text = format!("{}: {}", fault.what, fault.evidence.join("; "));
+        }
         let news = !stopped.reported
             || self
                 .stopped

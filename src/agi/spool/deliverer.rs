@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::ops::Deref;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::time::Duration;
 
 use super::listing::read_record;
@@ -36,7 +36,7 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Deliverer {
     spool: Spool,
-    _lock: File,
+    lock: File,
 }
 
 impl Deref for Deliverer {
@@ -80,10 +80,16 @@ impl Spool {
         };
         // On a full disk too calls have to be delivered.
         let _: io::Result<()> = say();
-        Ok(Deliverer {
+        let deliverer = Deliverer {
             spool: self.clone(),
-            _lock: file,
-        })
+            lock: file,
+        };
+        if deliverer.is_current() {
+            Ok(deliverer)
+        } else {
+            // Removed between the opening and the locking.
+            self.deliver()
+        }
     }
 
     /// Whether somebody delivers at this moment. Where that cannot be found out, nobody does.
@@ -146,6 +152,18 @@ fn read_holder(file: &mut File) -> Option<u32> {
 }
 
 impl Deliverer {
+    /// Whether this is still the right to deliver. Somebody may have removed the spool, and
+    /// whoever makes it again has a lock of his own.
+    pub fn is_current(&self) -> bool {
+        let same = || -> io::Result<bool> {
+            let held = self.lock.metadata()?;
+            let there = std::fs::metadata(self.root.join(LOCK))?;
+            Ok((held.dev(), held.ino()) == (there.dev(), there.ino()))
+        };
+        // What cannot be looked at is not what was removed.
+        same().unwrap_or_else(|error| error.kind() != io::ErrorKind::NotFound)
+    }
+
     /// The calls that were being sent when the last deliverer ended: perhaps RapidPro has them.
     /// Whoever calls this looks them up before sending them again.
     pub fn perhaps_sent(&self) -> io::Result<(Vec<Record>, Vec<Damaged>)> {
@@ -353,6 +371,17 @@ mod tests {
         std::thread::yield_now();
         drop(looking);
         assert!(deliverer.join().unwrap());
+    }
+
+    #[test]
+    fn a_spool_that_was_removed_and_made_again_is_not_ours() {
+        let rig = rig();
+        assert!(rig.deliverer.is_current());
+        std::fs::remove_dir_all(rig.spool.root()).unwrap();
+        assert!(!rig.deliverer.is_current());
+        let other = rig.spool.deliver().unwrap();
+        assert!(!rig.deliverer.is_current());
+        assert!(other.is_current());
     }
 
     #[test]

@@ -97,6 +97,8 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     let end = loop {
         let mut listener = |event: Event| teller.tell(event);
         match delivery::run(places, &spool, Until::Tried, &bell, &mut listener) {
+            // Whoever removed it left nothing to deliver, or has made it again.
+            Ok(End::Gone) => {}
             Ok(end) => break end,
             Err(Busy::Failed(error)) => return Err(failed("delivering calls", error)),
             Err(Busy::Held(_)) => {
@@ -143,7 +145,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     Err(match end {
         End::Stopped(_, fault) => fault.into(),
         End::GaveUp(why) => Box::new(still_waiting(places, left, &why)).into(),
-        End::Told | End::Empty => Box::new(
+        End::Told | End::Empty | End::Gone => Box::new(
             Fault::new(
                 FaultKind::Interrupted,
                 "interrupted",
