@@ -1,13 +1,18 @@
 //! What `ooy` does, seen from outside, against real parts (tests/behaviour/harness.rs).
 
+mod asterisk;
 mod command_line;
+mod crash;
 mod daemon;
 mod harness;
 mod interrupted;
 mod logs;
 mod misfortunes;
 mod nginx;
+mod pbx;
 mod pull;
+mod rapidpro_api;
 mod settings;
 mod start;
+mod tracer;
 mod whole;
