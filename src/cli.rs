@@ -1,5 +1,6 @@
 //! The command line: its definitions and nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -110,6 +111,12 @@ pub enum Command {
   ooy history
   ooy history -n 5 --json")]
     History(History),
+    /// Take over a finished call; called by Asterisk, everything after `agi` is data
+    #[command(
+        override_usage = "ooy agi MSISDN CALL_START CALL_END [DIRECTION]",
+        disable_help_flag = true
+    )]
+    Agi(Agi),
     /// Ask PostgreSQL and Redis; run by ooy itself inside a container
     #[command(name = "probe-data-services", hide = true)]
     ProbeDataServices,
@@ -219,6 +226,13 @@ pub struct History {
     /// Only the last so many
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
     pub lines: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Agi {
+    /// Whatever Asterisk passes
+    #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+    pub arguments: Vec<OsString>,
 }
 
 /// Severity of a log line.

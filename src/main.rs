@@ -1,5 +1,6 @@
 //! `ooy`: parse, run, print, exit code.
 
+mod agi;
 mod cli;
 mod commands;
 mod deployment;
@@ -10,11 +11,18 @@ mod lifecycle;
 mod operation;
 mod ui;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before clap, to which a caller id of `--help` would be a question; and before anything else,
+    // because Asterisk waits.
+    if let Some(call) = commands::agi::recognise(&arguments) {
+        return ExitCode::from(commands::agi::run(&call));
+    }
     host::process::prepare();
     commands::catch_panics();
     let cli = cli::Cli::parse();

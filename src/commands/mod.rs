@@ -1,5 +1,6 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
+pub mod agi;
 mod config;
 mod history;
 mod init;
@@ -73,6 +74,13 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Status(arguments) => status::run(&ui, &places, arguments),
         Command::Logs(arguments) => logs::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
+        // Only with options before it that `ooy agi` has no use for: see agi::recognise.
+        Command::Agi(arguments) => {
+            return agi::run(&agi::Job {
+                home: cli.global.home.clone(),
+                arguments: arguments.arguments.clone(),
+            });
+        }
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };

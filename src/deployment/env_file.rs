@@ -38,46 +38,44 @@ pub struct LineFault {
 
 /// All settings of the text in their order, or everything that is wrong with it.
 pub fn parse(text: &str) -> std::result::Result<Vec<Entry>, Vec<LineFault>> {
+    match parse_what_can_be(text) {
+        (entries, faults) if faults.is_empty() => Ok(entries),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// The settings of all lines that are right, and what is wrong with the others. Of a name that
+/// is set twice the first counts. For what must not stand still because of a line that it does
+/// not need.
+pub fn parse_what_can_be(text: &str) -> (Vec<Entry>, Vec<LineFault>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut faults = Vec::new();
-    let mut lines = Vec::new();
-    let mut seen: Vec<(&str, usize)> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     for (index, raw) in text.lines().enumerate() {
         let line = index + 1;
-        match check_line(raw) {
-            Ok(None) => {}
-            Ok(Some(key)) => {
-                if let Some((_, first)) = seen.iter().find(|(name, _)| *name == key) {
-                    faults.push(LineFault {
-                        line,
-                        message: format!("{key} is set already in line {first}; remove one"),
-                    });
+        let wrong = match check_line(raw) {
+            Ok(None) => continue,
+            Ok(Some(key)) => match entries.iter().find(|entry| entry.key == key) {
+                Some(Entry { line: first, .. }) => {
+                    format!("{key} is set already in line {first}; remove one")
                 }
-                seen.push((key, line));
-                lines.push((line, raw));
-            }
-            Err(message) => faults.push(LineFault { line, message }),
-        }
+                // One line at a time: a fault has its line, and no value can refer to another.
+                None => match dotenvy::from_read_iter(raw.as_bytes()).next() {
+                    Some(Ok((key, value))) => {
+                        entries.push(Entry { line, key, value });
+                        continue;
+                    }
+                    _ => "cannot be read; write it as NAME='value'".to_owned(),
+                },
+            },
+            Err(message) => message,
+        };
+        faults.push(LineFault {
+            line,
+            message: wrong,
+        });
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mut entries = Vec::with_capacity(lines.len());
-    for (line, raw) in lines {
-        // One line at a time: a fault has its line, and no value can refer to another.
-        match dotenvy::from_read_iter(raw.as_bytes()).next() {
-            Some(Ok((key, value))) => entries.push(Entry { line, key, value }),
-            _ => faults.push(LineFault {
-                line,
-                message: "cannot be read; write it as NAME='value'".to_owned(),
-            }),
-        }
-    }
-    if faults.is_empty() {
-        Ok(entries)
-    } else {
-        Err(faults)
-    }
+    (entries, faults)
 }
 
 /// The name a line sets, nothing for an empty line or a comment, or what is wrong with it.

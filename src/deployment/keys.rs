@@ -40,6 +40,10 @@ pub enum Kind {
     Zone,
     /// Lower-case letters, digits, - and _: a compose project.
     Project,
+    /// A flow's id in RapidPro, or empty.
+    Uuid,
+    /// Where FastAGI listens: address:port, unix:/path or off.
+    Listen,
 }
 
 /// One setting.
@@ -198,6 +202,17 @@ pub const KEYS: &[Key] = &[
     key("HEALTH_INTERVAL", "15s", Kind::Interval),
     key("CELERY_HEALTH_INTERVAL", "60s", Kind::Interval),
     key("TIME_ZONE", "Africa/Nairobi", Kind::Zone),
+    key("RAPIDPRO_URL", "", Kind::Web),
+    secret("RAPIDPRO_TOKEN"),
+    key("RAPIDPRO_FLOW", "", Kind::Uuid),
+    key("COUNTRY_CODE", "254", Kind::Number(1, 999)),
+    key("CALLS_CA_FILE", "", Kind::File),
+    key("CALLS_TIMEOUT", "10s", Kind::Interval),
+    key("CALLS_SETTLE", "10s", Kind::Interval),
+    key("CALLS_RETRY_MAX", "5m", Kind::Interval),
+    key("CALLS_KEEP", "30", Kind::Number(0, 3650)),
+    key("CALLS_LISTEN", "127.0.0.1:4573", Kind::Listen),
+    secret("OOY_SENTRY_DSN"),
     key(
         "RAPIDPRO_IMAGE",
         "praekeltfoundation/rapidpro:v6.4.8",
@@ -323,6 +338,19 @@ impl Kind {
                     || (Path::new(ZONES).is_dir() && !Path::new(ZONES).join(value).is_file()),
                 "is no time zone of this host; write it as Africa/Nairobi",
             ),
+            Kind::Uuid => no(
+                !value.is_empty() && !is_uuid(value),
+                "is no uuid such as 3f2a9c1e-5b7d-4e1f-9a6b-0c8d7e6f5a4b; RapidPro shows it in \
+                 the address of the flow's page",
+            ),
+            Kind::Listen => no(
+                value != "off"
+                    && !value
+                        .strip_prefix("unix:")
+                        .is_some_and(|path| path.starts_with('/'))
+                    && value.parse::<std::net::SocketAddr>().is_err(),
+                "is neither an address with a port such as 127.0.0.1:4573, nor unix:/path, nor off",
+            ),
             Kind::Project => no(
                 !value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                     || !value.chars().all(|c| {
@@ -332,6 +360,25 @@ impl Kind {
             ),
         }
     }
+}
+
+fn is_uuid(value: &str) -> bool {
+    value.len() == 36
+        && value.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// How long a value of kind [`Kind::Interval`] is.
+pub fn interval(value: &str) -> Option<std::time::Duration> {
+    let unit = match value.as_bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        _ => return None,
+    };
+    let number: u64 = value[..value.len() - 1].parse::<u32>().ok()?.into();
+    Some(std::time::Duration::from_secs(number * unit))
 }
 
 /// Docker's rules for a reference, as far as a typing mistake breaks them, and ours: a tag.
@@ -400,6 +447,35 @@ mod tests {
                 assert_eq!(key.kind.check(default), None, "{}", key.name);
             }
         }
+    }
+
+    #[test]
+    fn what_calls_need_is_checked() {
+        let fits = |kind: Kind, value: &str| kind.check(value).is_none();
+        for value in [
+            "127.0.0.1:4573",
+            "[::1]:4573",
+            "0.0.0.0:1",
+            "unix:/run/a",
+            "off",
+        ] {
+            assert!(fits(Kind::Listen, value), "{value}");
+        }
+        for value in [
+            "",
+            "4573",
+            "localhost:4573",
+            "unix:run/a",
+            "127.0.0.1:99999",
+            "on",
+        ] {
+            assert!(!fits(Kind::Listen, value), "{value}");
+        }
+        assert!(fits(Kind::Uuid, ""));
+        assert!(fits(Kind::Uuid, "3f2a9c1e-5b7d-4e1f-9a6b-0c8d7e6f5a4b"));
+        assert!(!fits(Kind::Uuid, "3f2a9c1e5b7d4e1f9a6b0c8d7e6f5a4b"));
+        assert_eq!(interval("5m"), Some(std::time::Duration::from_secs(300)));
+        assert_eq!(interval("5h"), None);
     }
 
     #[test]

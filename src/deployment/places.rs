@@ -17,6 +17,8 @@ pub struct Places {
     pub rendered: PathBuf,
     /// Journal, lock and outputs of release tasks.
     pub state: PathBuf,
+    /// Finished calls, waiting for RapidPro.
+    pub spool: PathBuf,
 }
 
 impl Places {
@@ -32,6 +34,7 @@ impl Places {
                     compose_override: home.join("compose.override.yaml"),
                     rendered: home.join("rendered"),
                     state: home.join("state"),
+                    spool: home.join("spool"),
                     home: Some(home),
                 }
             }
@@ -42,6 +45,7 @@ impl Places {
                 compose_override: "/etc/ooy/compose.override.yaml".into(),
                 rendered: "/var/lib/ooy/rendered".into(),
                 state: "/var/lib/ooy/state".into(),
+                spool: "/var/spool/ooy".into(),
             },
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod certs;
 pub mod cgroup;
+pub mod clock;
 pub mod cmd;
 pub mod disk;
 pub mod files;

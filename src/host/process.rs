@@ -1,7 +1,8 @@
 //! What only the C library can do for a process. The only file with unsafe code.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Prepares this process; to be called first, before any thread exists.
 ///
@@ -27,6 +28,60 @@ pub fn prepare() {
     }
 }
 
+/// Lets a closed terminal, or a channel that Asterisk hangs up, not end this process, nor what it
+/// starts. SIGPIPE is ignored by Rust's runtime already.
+pub fn ignore_hangup() {
+    // SAFETY: SIG_IGN is no handler that could run; nothing else of the process is touched.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+}
+
+/// Starts this executable once more, for work that outlives this process. It has nothing of ours:
+/// its standard streams lead nowhere. It has to call [`detach`] first.
+pub fn start_detached(arguments: &[OsString]) -> std::io::Result<()> {
+    // Not its path: that may hold another version by now. The name, because the one that we were
+    // called by may be an old script's, which has a meaning (see main.rs).
+    Command::new("/proc/self/exe")
+        .arg0("ooy")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
+}
+
+/// Cuts this process off from whoever started it: a session of its own, in the root folder, and
+/// no descriptor left that it did not open itself. Asterisk waits for a script until nobody
+/// holds its streams any more. To be called first, before anything is opened.
+#[allow(dead_code)] // What `ooy calls deliver --detached` begins with.
+pub fn detach() {
+    ignore_hangup();
+    // Fails where it leads its group already, which serves as well.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::chdir("/");
+    // SAFETY: nothing in this process has opened a descriptor yet, so none of them is owned by
+    // any object here.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed != 0 {
+        // Linux before 5.9. All numbers first: the folder is read through a descriptor as well.
+        let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|fd| *fd > 2)
+            .collect();
+        for fd in open {
+            // SAFETY: as above; the one the folder was read through is closed already, and
+            // closing it again does nothing, as there is no other thread.
+            unsafe {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
 /// Lets the child receive SIGTERM when this process ends, however it ends.
 pub fn end_with_parent(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe and takes no memory.
@@ -38,6 +93,26 @@ pub fn end_with_parent(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// Whether we may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Numbers of a user and his group, by his name.
+pub fn user_ids(name: &str) -> Option<(u32, u32)> {
+    std::fs::read_to_string("/etc/passwd")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            if fields.next()? != name {
+                return None;
+            }
+            let user = fields.nth(1)?.parse().ok()?;
+            Some((user, fields.next()?.parse().ok()?))
+        })
 }
 
 /// Name of the user we run as, or its number.

@@ -1,0 +1,15 @@
+//! Finished calls: taken over from Asterisk in milliseconds, kept on disk, delivered to RapidPro
+//! once. Needs neither Docker nor the rest of the deployment: a PBX has only this executable and
+//! a few settings.
+
+// What takes calls over and what delivers them are built one after the other.
+#![allow(dead_code, unused_imports)]
+
+pub mod arguments;
+pub mod handler;
+pub mod number;
+pub mod protocol;
+pub mod record;
+pub mod settings;
+pub mod spool;
+pub mod time;
