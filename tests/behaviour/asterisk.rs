@@ -494,12 +494,7 @@ impl Deployment {
             ("CALLS_CA_FILE", "/opt/rapidpro_connection/ca.pem"),
         ];
         pbx.old_installation(&lines);
-        let certificate = self.home.setting("RAPIDPRO_CERTIFICATE");
-        let certificate = if certificate.is_empty() {
-            self.home.folder.join("ssl/rapidpro.crt")
-        } else {
-            certificate.into()
-        };
+        let certificate = self.home.folder.join("ssl/rapidpro.crt");
         std::fs::copy(certificate, pbx.path("old/ca.pem")).unwrap();
         pbx
     }

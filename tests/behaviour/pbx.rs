@@ -78,7 +78,7 @@ impl Pbx {
             folder,
             _folder: temporary,
         };
-        until("Asterisk has booted", Duration::from_secs(30), || {
+        until("Asterisk has booted", Duration::from_secs(60), || {
             pbx.cli("core waitfullybooted").contains("fully booted")
         });
         pbx
@@ -220,7 +220,12 @@ impl Drop for Pbx {
         if std::thread::panicking() {
             #[expect(clippy::print_stderr)]
             {
-                eprintln!("Asterisk's log:\n{}", self.log());
+                let log = self.log();
+                if log.is_empty() {
+                    let said = self.docker(&["logs", "--tail", "20", &self.container]);
+                    eprintln!("Asterisk did not boot:\n{}{}", said.stdout, said.stderr);
+                }
+                eprintln!("Asterisk's log:\n{log}");
             }
         }
         self.docker(&["rm", "-f", "-v", &self.container]);

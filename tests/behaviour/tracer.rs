@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -28,14 +28,14 @@ const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACECLONE
     | libc::PTRACE_O_TRACEEXEC;
 
-/// Runs the command with this on its stdin, and kills it as it enters its `kill_at`th system
-/// call (the first is 1). What it starts as another program (exec) is let go: it lives on.
+/// Runs the command with this on its stdin, answers each line that it says as Asterisk would,
+/// and kills it as it enters its `kill_at`th system call (the first is 1). What it starts as
+/// another program (exec) is let go: it lives on.
 pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Traced {
     let (their_stdin, mut our_end) = std::io::pipe().unwrap();
-    let (mut output, their_stdout) = std::io::pipe().unwrap();
+    let (output, their_stdout) = std::io::pipe().unwrap();
     // Less than a pipe holds, so this does not wait for a reader.
     our_end.write_all(stdin).unwrap();
-    drop(our_end);
     command
         .stdin(Stdio::from(their_stdin))
         .stdout(Stdio::from(their_stdout))
@@ -51,6 +51,16 @@ pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Trace
     let program = command.spawn().unwrap().id() as libc::pid_t;
     // Our copies of the pipes' other ends.
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    let conversation = std::thread::spawn(move || {
+        let mut said = String::new();
+        for line in BufReader::new(output).lines() {
+            let line = line.unwrap();
+            // It may have been killed meanwhile.
+            let _ = our_end.write_all(b"200 result=1 (1795345652.1)\n");
+            said += &(line + "\n");
+        }
+        said
+    });
 
     let mut trace = Trace {
         program,
@@ -61,13 +71,11 @@ pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Trace
         status: None,
     };
     trace.follow();
-    let mut stdout = String::new();
-    output.read_to_string(&mut stdout).unwrap();
     Traced {
         status: trace.status.expect("the program has ended"),
         system_calls: trace.system_calls,
         killed: trace.killed,
-        stdout,
+        stdout: conversation.join().unwrap(),
     }
 }
 
