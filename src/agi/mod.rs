@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod arguments;
+pub mod fastagi;
 pub mod handler;
 pub mod number;
 pub mod protocol;

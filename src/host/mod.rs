@@ -8,6 +8,8 @@ pub mod cmd;
 pub mod disk;
 pub mod files;
 pub mod http;
+#[allow(dead_code)] // For `ooy calls serve`.
+pub mod notify;
 pub mod ports;
 pub mod postgres;
 pub mod process;
