@@ -133,6 +133,10 @@ fn keep(places: &Places, record: &Record, settings: &CallSettings, direct: Direc
             }
         }
     }
+    fault = fault.why(
+        "the call is not kept; Asterisk sees the failure, and the dialplan's last line writes the \
+         call into its log",
+    );
     Outcome {
         status: Status::Failed,
         said: format!("call {} is lost here", record.id),

@@ -2,6 +2,7 @@
 
 use super::{Failure, Outcome, block, context};
 use crate::cli::{Config, What};
+use crate::deployment::dialplan::{self, Way};
 use crate::deployment::places::Places;
 use crate::deployment::render;
 use crate::fault::Fault;
@@ -37,7 +38,11 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Config) -> Outcome {
                 ui.raw(&format!("# --- {path}\n{text}\n"))?;
             }
         }
-        What::Dialplan => ui.raw(&render::dialplan(&context.settings))?,
+        What::Dialplan => {
+            let setting = |name| context.settings.get(name);
+            let (zone, listen) = (setting("TIME_ZONE"), setting("CALLS_LISTEN"));
+            ui.raw(&dialplan::text(Way::Agi, places, zone, listen))?;
+        }
     }
     Ok(0)
 }

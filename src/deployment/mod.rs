@@ -2,6 +2,7 @@
 //! rendered. Knows neither Docker's API nor the screen.
 
 mod compose_file;
+pub mod dialplan;
 pub mod embedded;
 pub mod env_file;
 pub mod graph;

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::fault::{Fault, Result};
 use crate::host::files;
 
-/// What nginx's and the dialplan's placeholders may name. No secret is among them.
+/// What nginx's placeholders may name. No secret is among them.
 const NAMES: &[&str] = &[
     "RAPIDPRO_DOMAIN",
     "CASEPRO_DOMAIN",
@@ -19,7 +19,6 @@ const NAMES: &[&str] = &[
     "HTTPS_PORT",
     "REQUEST_TIMEOUT",
     "UPLOAD_MAX_SIZE",
-    "TIME_ZONE",
 ];
 
 /// The file that compose is given as its .env file, beside compose.yaml: a real one of the
@@ -52,14 +51,6 @@ pub fn nginx(settings: &Settings) -> Vec<(String, String)> {
             ))
         })
         .collect()
-}
-
-/// The dialplan for Asterisk.
-pub fn dialplan(settings: &Settings) -> String {
-    fill(
-        &embedded::text("dialplan/ooy.conf").unwrap_or_default(),
-        settings,
-    )
 }
 
 fn fill(text: &str, settings: &Settings) -> String {

@@ -1,5 +1,6 @@
 //! What `ooy` does, seen from outside, against real parts (tests/behaviour/harness.rs).
 
+mod agi;
 mod asterisk;
 mod command_line;
 mod crash;

@@ -153,6 +153,9 @@ impl Spool {
             | io::ErrorKind::FileTooLarge => fault
                 .next(format!("df -h {shown}"))
                 .next(format!("df -i {shown}")),
+            io::ErrorKind::ReadOnlyFilesystem => fault
+                .next(format!("findmnt -T {shown}"))
+                .next("dmesg | tail -20"),
             _ => fault.next(format!("ls -ld {shown}")).next(list),
         }
     }
