@@ -84,6 +84,16 @@ impl Pbx {
         pbx
     }
 
+    /// Takes another dialplan in.
+    pub fn load(&self, dialplan: &str) {
+        // Into the same file: that is what is mounted.
+        std::fs::write(self.folder.join("extensions.conf"), dialplan).unwrap();
+        self.cli("dialplan reload");
+        until("the dialplan is loaded", Duration::from_secs(10), || {
+            self.cli("dialplan show report").contains("REPORT")
+        });
+    }
+
     /// The address of this machine, as its containers see it.
     pub fn host() -> std::net::IpAddr {
         surroundings("OOY_TEST_POSTGRES_HOST").parse().unwrap()
@@ -331,6 +341,18 @@ impl CallLog {
         };
         let span = moment("completed, returning").duration_since(moment("] AGI("));
         i64::try_from(span.as_millis()).unwrap()
+    }
+
+    /// The command with which an administrator hands in later what could not be stored.
+    #[track_caller]
+    pub fn hand_in_line(&self) -> String {
+        let line = self
+            .0
+            .iter()
+            .filter(|line| line.contains("ERROR") && line.contains("call not taken by ooy"))
+            .find_map(|line| line.split_once("to hand it in: "));
+        let line = line.unwrap_or_else(|| panic!("nothing to hand in: {self:#?}"));
+        line.1.to_owned()
     }
 
     pub fn contains(&self, text: &str) -> bool {
