@@ -1,6 +1,7 @@
 //! What `ooy` does, seen from outside, against real parts (tests/behaviour/harness.rs).
 
 mod agi;
+mod api_contract;
 mod asterisk;
 mod command_line;
 mod crash;

@@ -42,7 +42,7 @@ impl Start {
             "id": self.id,
             "uuid": uuid("start", self.id),
             "flow": {"uuid": FLOW, "name": "Hotline call"},
-            "status": "complete",
+            "status": "pending",
             "groups": [],
             "contacts": [{"uuid": self.contact, "name": null}],
             "restart_participants": true,
