@@ -107,6 +107,43 @@ mod tests {
     }
 
     #[test]
+    fn root_works_as_the_spools_owner_and_follows_none_of_his_links() {
+        use crate::host::process;
+        use std::os::unix::fs::MetadataExt as _;
+        if !process::is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let spool = Spool::new(&folder.path().join("spool"));
+        std::fs::create_dir(spool.root()).unwrap();
+        std::os::unix::fs::chown(spool.root(), Some(4711), Some(4712)).unwrap();
+        spool.accept(&record("1")).unwrap();
+        let owner = |path: &std::path::Path| {
+            let about = path.symlink_metadata().unwrap();
+            (about.uid(), about.gid())
+        };
+        let file = spool.file(Folder::New, &record("1").id);
+        assert_eq!(owner(&file), (4711, 4712));
+        assert_eq!(owner(&spool.folder(Folder::Sent)), (4711, 4712));
+        // He would like to have this file, and this folder.
+        let wanted = folder.path().join("wanted");
+        std::fs::write(&wanted, b"secret").unwrap();
+        std::os::unix::fs::symlink(&wanted, spool.root().join("deliverer.lock")).unwrap();
+        assert!(spool.deliver().is_err());
+        let roots = folder.path().join("roots");
+        std::fs::create_dir(&roots).unwrap();
+        std::fs::remove_dir(spool.folder(Folder::Tmp)).unwrap();
+        std::os::unix::fs::symlink(&roots, spool.folder(Folder::Tmp)).unwrap();
+        assert!(spool.accept(&record("2")).is_err());
+        assert_eq!(owner(&wanted), (0, 0));
+        assert_eq!(std::fs::read(&wanted).unwrap(), b"secret");
+        // Afterwards root is root again.
+        std::fs::write(folder.path().join("after"), b"").unwrap();
+        assert_eq!(owner(&folder.path().join("after")), (0, 0));
+    }
+
+    #[test]
     fn a_skipped_call_is_kept_but_does_not_wait() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path());

@@ -82,6 +82,7 @@ impl Deliverer {
     }
 
     fn split_batch(&self, name: &str, damaged: &mut Vec<Damaged>) -> io::Result<()> {
+        let _owner = self.as_owner();
         let path = self.folder(Folder::Batch).join(name);
         match read_file(&path, LARGEST_BATCH)? {
             Ok(content) => {

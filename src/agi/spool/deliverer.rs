@@ -61,20 +61,9 @@ pub enum Begun {
 impl Spool {
     /// Becomes the one who delivers.
     pub fn deliver(&self) -> Result<Deliverer, Busy> {
-        let open = || {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(self.root.join(LOCK))?;
-            self.give_away(&file)?;
-            Ok(file)
-        };
         let mut file = self
             .make_folders()
-            .and_then(|()| open())
+            .and_then(|()| self.open_lock(LOCK))
             .map_err(Busy::Failed)?;
         for last in (0..TRIES).rev() {
             match file.try_lock() {
@@ -117,6 +106,7 @@ impl Spool {
     /// Puts a dead call back among the waiting ones. Answers whether there was one.
     pub fn retry(&self, id: &Id) -> io::Result<bool> {
         let _lock = self.lock_dead()?;
+        let _owner = self.as_owner();
         // In one step: a crash leaves it here or there.
         match std::fs::rename(self.file(Folder::Dead, id), self.file(Folder::New, id)) {
             Ok(()) => {
@@ -130,16 +120,21 @@ impl Spool {
     }
 
     fn lock_dead(&self) -> io::Result<File> {
-        let file = OpenOptions::new()
+        let file = self.open_lock(DEAD_LOCK)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn open_lock(&self, name: &str) -> io::Result<File> {
+        let _owner = self.as_owner();
+        OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(self.root.join(DEAD_LOCK))?;
-        self.give_away(&file)?;
-        file.lock()?;
-        Ok(file)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.root.join(name))
     }
 }
 
@@ -244,6 +239,7 @@ impl Deliverer {
 
     /// Moves a file that cannot be read out of the way, under a name that is free.
     pub fn set_aside(&self, from: Folder, name: &str, reason: &str) -> io::Result<Damaged> {
+        let _owner = self.as_owner();
         let source = self.folder(from).join(name);
         let folder = self.folder(Folder::Damaged);
         let mut target = name.to_owned();
@@ -266,6 +262,7 @@ impl Deliverer {
     }
 
     fn remove(&self, folder: Folder, id: &Id) -> io::Result<()> {
+        let _owner = self.as_owner();
         match std::fs::remove_file(self.file(folder, id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -59,9 +59,9 @@ impl Deliverer {
             return Ok(());
         }
         let content = serde_json::to_vec(state)?;
+        let _owner = self.as_owner();
         let path = self.root().join(FILE);
-        files::write_atomic(&path, &content, 0o600)?;
-        self.give_away(&std::fs::File::open(&path)?)
+        files::write_atomic(&path, &content, 0o600)
     }
 }
 

@@ -16,6 +16,7 @@ impl Deliverer {
     /// Removes calls sent or skipped longer ago than that, and stale files of killed processes.
     /// Answers how many calls were removed.
     pub fn tidy(&self, keep: Duration) -> io::Result<usize> {
+        let _owner = self.as_owner();
         self.remove_stale()?;
         // A batch that could not be made into single files is known by what was sent of it.
         if self.count(Folder::Batch)? > 0 {

@@ -55,7 +55,6 @@ impl Spool {
             moved: false,
         };
         temporary.file.write_all(content)?;
-        self.give_away(&temporary.file)?;
         Ok(temporary)
     }
 
