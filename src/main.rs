@@ -9,6 +9,7 @@ mod fault;
 mod host;
 mod lifecycle;
 mod operation;
+mod rapidpro;
 mod ui;
 
 use std::ffi::OsString;

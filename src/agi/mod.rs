@@ -2,10 +2,8 @@
 //! once. Needs neither Docker nor the rest of the deployment: a PBX has only this executable and
 //! a few settings.
 
-// What takes calls over and what delivers them are built one after the other.
-#![allow(dead_code, unused_imports)]
-
 pub mod arguments;
+pub mod delivery;
 pub mod fastagi;
 pub mod handler;
 pub mod number;

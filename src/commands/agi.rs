@@ -3,14 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use crate::agi::delivery;
 use crate::agi::handler::{self, Status};
-use crate::agi::record::Record;
-use crate::agi::settings::CallSettings;
 use crate::cli::{Color, Global};
 use crate::deployment::places::Places;
-use crate::fault::{Fault, Result};
+use crate::fault::Fault;
 use crate::host::process;
 use crate::ui::Ui;
 
@@ -79,7 +77,7 @@ pub fn run(job: &Job) -> u8 {
         &job.arguments,
         (!from_terminal).then(rustix::stdio::stdin),
         rustix::stdio::stdout(),
-        deliver_directly,
+        delivery::direct,
     );
     if let Some(fault) = &outcome.fault {
         ui().fault(fault);
@@ -91,13 +89,6 @@ pub fn run(job: &Job) -> u8 {
         Status::Queued | Status::Skipped => 0,
         Status::Failed => 1,
     }
-}
-
-fn deliver_directly(_: &Record, _: &CallSettings, _: Duration) -> Result<()> {
-    Err(Box::new(Fault::problem(
-        "RapidPro",
-        "a call cannot be delivered at once yet",
-    )))
 }
 
 /// Asterisk passes no options about the screen.

@@ -1,6 +1,7 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
 pub mod agi;
+mod calls;
 mod config;
 mod history;
 mod init;
@@ -81,6 +82,7 @@ pub fn run(cli: &Cli) -> u8 {
                 arguments: arguments.arguments.clone(),
             });
         }
+        Command::Calls(arguments) => calls::run(&ui, &places, arguments),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };

@@ -6,7 +6,6 @@ use super::embedded;
 use super::places::Places;
 
 /// How Asterisk hands a call in.
-#[allow(dead_code)] // Until `ooy calls dialplan` makes the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// It starts `ooy agi` for each call.

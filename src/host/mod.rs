@@ -8,13 +8,14 @@ pub mod cmd;
 pub mod disk;
 pub mod files;
 pub mod http;
-#[allow(dead_code)] // For `ooy calls serve`.
+pub mod https;
 pub mod notify;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod reach;
 pub mod redis;
+pub mod sentry;
 pub mod sysctl;
 pub mod text;
 pub mod url;

@@ -55,7 +55,6 @@ pub fn start_detached(arguments: &[OsString]) -> std::io::Result<()> {
 /// Cuts this process off from whoever started it: a session of its own, in the root folder, and
 /// no descriptor left that it did not open itself. Asterisk waits for a script until nobody
 /// holds its streams any more. To be called first, before anything is opened.
-#[allow(dead_code)] // What `ooy calls deliver --detached` begins with.
 pub fn detach() {
     ignore_hangup();
     // Fails where it leads its group already, which serves as well.

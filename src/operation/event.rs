@@ -43,6 +43,9 @@ pub struct Event {
     pub step: &'static str,
     /// The service, where it is about one.
     pub service: Option<String>,
+    /// The finished call, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
     /// What happened.
     pub event: Kind,
     /// How long it took, milliseconds.
@@ -82,7 +85,7 @@ impl Reporter {
         took: Option<Duration>,
         detail: impl Into<String>,
     ) {
-        self.send(step, None, event, took, detail.into());
+        self.send(step, (None, None), event, took, detail.into());
     }
 
     /// Something happened to a service.
@@ -94,13 +97,27 @@ impl Reporter {
         took: Option<Duration>,
         detail: impl Into<String>,
     ) {
-        self.send(step, Some(service.to_owned()), event, took, detail.into());
+        let about = (Some(service.to_owned()), None);
+        self.send(step, about, event, took, detail.into());
+    }
+
+    /// Something happened to a finished call.
+    pub fn call(
+        &self,
+        step: &'static str,
+        call: &str,
+        event: Kind,
+        took: Option<Duration>,
+        detail: impl Into<String>,
+    ) {
+        let about = (None, Some(call.to_owned()));
+        self.send(step, about, event, took, detail.into());
     }
 
     fn send(
         &self,
         step: &'static str,
-        service: Option<String>,
+        (service, call): (Option<String>, Option<String>),
         event: Kind,
         took: Option<Duration>,
         detail: String,
@@ -111,6 +128,7 @@ impl Reporter {
             operation: self.operation,
             step,
             service,
+            call,
             event,
             took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             detail,

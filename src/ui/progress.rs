@@ -58,6 +58,7 @@ impl Screen {
         let name = event
             .service
             .clone()
+            .or_else(|| event.call.clone())
             .unwrap_or_else(|| event.step.to_owned());
         let took = event
             .took_ms

@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 
 pub use accept::Accepted;
 pub use deliverer::{Begun, Busy, Deliverer};
-pub use incoming::{Arrived, Incoming, Place, Waiting};
-pub use listing::{Damaged, Entry};
+pub use incoming::{Incoming, Place};
+pub use listing::Damaged;
 pub use state::{QueueState, Stopped};
 
 use super::record::Id;

@@ -1,0 +1,679 @@
+//! Delivers, call after call, until told to end. What happens outside of the spool (RapidPro, the
+//! time, chance, the operator) comes through [`World`], so that tests can play it.
+
+use std::collections::HashSet;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::decide::{self, Stop, Verdict};
+use super::queue::{Next, Queue};
+use super::tell::{self, Api, Told};
+use crate::agi::record::{Id, Moment, Record};
+use crate::agi::spool::{self, Begun, Damaged, Folder, Incoming, Place, QueueState, Stopped};
+use crate::fault::Fault;
+use crate::rapidpro::Trouble;
+
+/// When a deliverer ends of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Told,
+    /// When nothing has waited for so long.
+    Idle(Duration),
+    /// When everything was tried: at once when nothing waits any more, else after a few attempts.
+    Tried,
+}
+
+/// Why a deliverer has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Nothing waits any more.
+    Empty,
+    /// It was told to.
+    Told,
+    /// Some calls could not be delivered for now.
+    GaveUp(String),
+    /// Nothing can be delivered until something is put right.
+    Stopped(Stop, Box<Fault>),
+}
+
+/// How calls are to be delivered, and to whom.
+#[derive(Debug)]
+pub struct Link<A> {
+    /// RapidPro.
+    pub api: A,
+    /// The flow that is started.
+    pub flow: String,
+    /// The zone of times that name none.
+    pub zone: TimeZone,
+    /// One request at most.
+    pub timeout: Duration,
+    /// From a lost answer to the question whether the call got through.
+    pub settle: Duration,
+    /// Longest pause between two attempts.
+    pub retry_max: Duration,
+    /// How long calls are kept that RapidPro has.
+    pub keep: Duration,
+}
+
+/// What has ended a sleep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Everything is to be tried now.
+    pub kicked: bool,
+    /// It is to end.
+    pub stopping: bool,
+}
+
+/// Something worth telling.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It begins, with so many calls.
+    Begun(usize),
+    /// RapidPro has the call; `found`: it had it already from an attempt whose answer was lost.
+    Sent {
+        record: &'a Record,
+        found: bool,
+        took: Duration,
+        left: usize,
+    },
+    /// The call is tried again after this time; `unsure`: after a look whether it got through.
+    Later {
+        record: &'a Record,
+        why: &'a str,
+        unsure: bool,
+        wait: Duration,
+    },
+    /// All wait so long.
+    AllLater { why: &'a str, wait: Duration },
+    /// RapidPro will never take the call.
+    Dead { record: &'a Record, why: &'a str },
+    /// A file cannot be read and was set aside.
+    Damaged(&'a Damaged),
+    /// Nothing goes on until something is put right; `news`: it is told for the first time.
+    Stopped { fault: &'a Fault, news: bool },
+    /// It goes on.
+    Resumed,
+    /// The spool cannot be used for the moment.
+    Trouble(String),
+    /// So many old calls were removed.
+    Tidied(usize),
+}
+
+/// All that is outside of the spool.
+pub trait World {
+    /// RapidPro, or what stands for it.
+    type Api: Api;
+    /// A clock that nobody sets.
+    fn now(&self) -> Duration;
+    /// This moment by all clocks.
+    fn moment(&self) -> Moment;
+    /// Chance: 0 up to 1.
+    fn dice(&mut self) -> f64;
+    /// How calls are to be delivered, by the settings as they are now.
+    fn link(&mut self) -> Result<Rc<Link<Self::Api>>, Box<Fault>>;
+    /// Whether the settings have changed since they were last asked for.
+    fn settings_changed(&mut self) -> bool;
+    /// Sleeps until a call may have come, but not longer than this.
+    fn wait(&mut self, incoming: &Incoming, limit: Duration) -> Woken;
+    /// Tells whoever listens.
+    fn tell(&mut self, event: Event);
+    /// What an operator is told of a stop.
+    fn stop_fault(&self, stop: Stop, words: &str, waiting: usize) -> Fault;
+    /// Reports a stop to whoever looks after many machines. Answers whether that worked.
+    fn report(&mut self, stop: Stop, fault: &Fault, waiting: usize) -> bool;
+}
+
+/// Settings are looked at so often while something waits for them.
+const LOOK: Duration = Duration::from_secs(2);
+/// Longest sleep: now and then everything is looked at anew.
+const NAP: Duration = Duration::from_secs(60);
+/// Old calls are removed so often.
+const TIDY: Duration = Duration::from_secs(3600);
+/// The time of the last success is written down no more often.
+const NOTE: Duration = Duration::from_secs(5);
+/// So many failures in a row, of everything or of each contact that waits, are enough for
+/// [`Until::Tried`].
+const TRIES: u32 = 3;
+/// An operator who asked for delivery now is not kept waiting longer than this at a time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A call's place in time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// Left in sending/ by an earlier deliverer.
+    Found(usize),
+    /// Came since.
+    Came(Place),
+}
+
+pub struct Driver<'a, W: World> {
+    spool: &'a spool::Deliverer,
+    incoming: Incoming,
+    queue: Queue<Order>,
+    world: &'a mut W,
+    until: Until,
+    state: QueueState,
+    /// When `state` was last written down.
+    noted: Duration,
+    /// Nothing is tried before.
+    gate: Option<Duration>,
+    /// Failures in a row that were everybody's.
+    failures: u32,
+    /// Contacts whose calls have failed since the last success.
+    failed: HashSet<String>,
+    /// Contacts whose calls were refused since the last success.
+    refused: HashSet<String>,
+    /// Calls handed in once more while they were being sent.
+    doubles: HashSet<Id>,
+    /// Why the last attempt failed.
+    last_words: String,
+    stopped: Option<(Stop, Box<Fault>)>,
+    tidied: Option<Duration>,
+    empty_since: Option<Duration>,
+}
+
+impl<'a, W: World> Driver<'a, W> {
+    pub fn new(spool: &'a spool::Deliverer, world: &'a mut W, until: Until) -> Self {
+        Self {
+            incoming: Incoming::new(spool),
+            queue: Queue::new(),
+            until,
+            state: spool.state(),
+            noted: Duration::ZERO,
+            gate: None,
+            failures: 0,
+            failed: HashSet::new(),
+            refused: HashSet::new(),
+            doubles: HashSet::new(),
+            last_words: String::new(),
+            stopped: None,
+            tidied: None,
+            empty_since: None,
+            spool,
+            world,
+        }
+    }
+
+    /// Delivers.
+    pub fn run(mut self) -> End {
+        while let Err(error) = self.take_up_unfinished() {
+            if let Some(end) = self.trouble(&error).and_then(|()| self.rest_at_gate()) {
+                return end;
+            }
+        }
+        self.take_up_arrived();
+        self.world.tell(Event::Begun(self.queue.len()));
+        let end = loop {
+            if let Some(end) = self.step() {
+                break end;
+            }
+        };
+        self.note(true);
+        end
+    }
+
+    /// One thing: an attempt, or a sleep.
+    fn step(&mut self) -> Option<End> {
+        self.take_up_arrived();
+        self.tidy();
+        if self.queue.is_empty() {
+            return self.rest_when_empty();
+        }
+        self.empty_since = None;
+        if self.gate.is_some_and(|gate| gate > self.world.now()) {
+            return self.rest_at_gate();
+        }
+        match self.queue.next(self.world.now()) {
+            Some(next) => {
+                if let Err(error) = self.attempt(&next) {
+                    self.trouble(&error);
+                    self.put_off(&next.id, LOOK);
+                }
+                match &self.stopped {
+                    Some((stop, fault)) if self.until == Until::Tried => {
+                        Some(End::Stopped(*stop, fault.clone()))
+                    }
+                    // Between two calls, not only when there is nothing to do.
+                    _ => self.rest(Duration::ZERO),
+                }
+            }
+            None => self.rest_until_due(),
+        }
+    }
+
+    // --- what waits -------------------------------------------------------------------------
+
+    /// Calls that an earlier deliverer was at when it ended: perhaps they were sent.
+    fn take_up_unfinished(&mut self) -> io::Result<()> {
+        let (records, damaged) = self.spool.perhaps_sent()?;
+        for damaged in &damaged {
+            self.world.tell(Event::Damaged(damaged));
+        }
+        let (timeout, settle) = match self.world.link() {
+            Ok(link) => (link.timeout, link.settle),
+            Err(_) => (Duration::ZERO, Duration::ZERO),
+        };
+        let moment = self.world.moment();
+        for (index, record) in records.into_iter().enumerate() {
+            let ask_at = self.world.now() + unsettled(&record, &moment, timeout, settle);
+            let number = record.number.as_deref().unwrap_or_default();
+            self.queue
+                .add(record.id.clone(), number, Order::Found(index), Some(ask_at));
+        }
+        Ok(())
+    }
+
+    fn take_up_arrived(&mut self) {
+        let arrived = self.incoming.take(self.spool);
+        for damaged in &arrived.damaged {
+            self.world.tell(Event::Damaged(damaged));
+        }
+        if let Some(error) = &arrived.trouble {
+            let words = error.to_string();
+            if self.last_words != words {
+                self.world.tell(Event::Trouble(words.clone()));
+                self.last_words = words;
+            }
+        }
+        for waiting in arrived.waiting {
+            let id = waiting.place.id.clone();
+            if self.queue.knows(&id) {
+                self.doubles.insert(id);
+                continue;
+            }
+            self.queue
+                .add(id, &waiting.number, Order::Came(waiting.place), None);
+        }
+    }
+
+    fn tidy(&mut self) {
+        let now = self.world.now();
+        if self.tidied.is_some_and(|at| now < at + TIDY) {
+            return;
+        }
+        let Ok(link) = self.world.link() else { return };
+        self.tidied = Some(now);
+        match self.spool.tidy(link.keep) {
+            Ok(0) => {}
+            Ok(removed) => self.world.tell(Event::Tidied(removed)),
+            Err(error) => self.world.tell(Event::Trouble(error.to_string())),
+        }
+    }
+
+    // --- sleeping ---------------------------------------------------------------------------
+
+    fn rest(&mut self, limit: Duration) -> Option<End> {
+        let woken = self.world.wait(&self.incoming, limit);
+        if woken.kicked {
+            self.gate = None;
+            // Also those whose turn comes later because they failed; not those of which RapidPro
+            // cannot tell yet whether it has them.
+            self.queue.hurry(false);
+        }
+        woken.stopping.then_some(End::Told)
+    }
+
+    fn rest_when_empty(&mut self) -> Option<End> {
+        self.note(true);
+        let now = self.world.now();
+        let since = *self.empty_since.get_or_insert(now);
+        match self.until {
+            Until::Told => self.rest(NAP),
+            Until::Tried => Some(End::Empty),
+            Until::Idle(linger) => match (since + linger).checked_sub(now) {
+                Some(left) if !left.is_zero() => self.rest(left.min(NAP)),
+                _ => Some(End::Empty),
+            },
+        }
+    }
+
+    fn rest_at_gate(&mut self) -> Option<End> {
+        let left = self.gate?.saturating_sub(self.world.now());
+        if self.until == Until::Tried && (self.failures >= TRIES || left > PATIENCE) {
+            return Some(End::GaveUp(self.last_words.clone()));
+        }
+        self.note(false);
+        if self.stopped.is_some() && self.world.settings_changed() {
+            self.gate = None;
+            return None;
+        }
+        let nap = if self.stopped.is_some() { LOOK } else { NAP };
+        self.rest(left.min(nap))
+    }
+
+    fn rest_until_due(&mut self) -> Option<End> {
+        let tired = self.queue.fewest_failures().is_some_and(|n| n >= TRIES);
+        if self.until == Until::Tried && tired {
+            return Some(End::GaveUp(self.last_words.clone()));
+        }
+        self.note(false);
+        let now = self.world.now();
+        let left = self.queue.due().map_or(NAP, |due| due.saturating_sub(now));
+        self.rest(left.min(NAP))
+    }
+
+    // --- one attempt ------------------------------------------------------------------------
+
+    fn attempt(&mut self, next: &Next) -> io::Result<()> {
+        let link = match self.world.link() {
+            Ok(link) => link,
+            Err(fault) => {
+                self.stop(Stop::Settings, fault, NAP);
+                return Ok(());
+            }
+        };
+        let began = self.world.now();
+        let record = if next.unsure {
+            self.ask_after(next, &link, began)?
+        } else {
+            self.begin(&next.id, link.settle)?
+        };
+        let Some(mut record) = record else {
+            return Ok(());
+        };
+        let times = record.times(&link.zone);
+        match tell::tell(&link.api, &link.flow, &record, &times) {
+            Ok(told) => self.sent(&mut record, told, false, began),
+            // An attempt that may have worked stays one, however the next one ends: what was
+            // lost on its way may still arrive.
+            Err(untold) => self.failed(
+                &mut record,
+                &untold.trouble,
+                next.unsure || untold.unsure,
+                decide::verdict(&untold.trouble),
+                &link,
+            ),
+        }
+    }
+
+    /// Makes it known on disk that this call is about to be sent.
+    fn begin(&mut self, id: &Id, settle: Duration) -> io::Result<Option<Record>> {
+        match self.spool.begin_attempt(id)? {
+            Begun::Ready(record) => Ok(Some(*record)),
+            Begun::Gone => {
+                self.put_off(id, settle);
+                Ok(None)
+            }
+            Begun::Damaged(damaged) => {
+                self.world.tell(Event::Damaged(&damaged));
+                self.forget(id);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks RapidPro whether it has this call. The call, if it has to be sent again.
+    fn ask_after(
+        &mut self,
+        next: &Next,
+        link: &Rc<Link<W::Api>>,
+        began: Duration,
+    ) -> io::Result<Option<Record>> {
+        let mut record = match self.spool.read(Folder::Sending, &next.id)? {
+            Some(Ok(record)) => record,
+            None => {
+                self.forget(&next.id);
+                return Ok(None);
+            }
+            Some(Err(reason)) => {
+                let name = format!("{}.json", next.id);
+                let damaged = self.spool.set_aside(Folder::Sending, &name, &reason)?;
+                self.world.tell(Event::Damaged(&damaged));
+                self.forget(&next.id);
+                return Ok(None);
+            }
+        };
+        let moment = self.world.moment();
+        match tell::look_up(&link.api, &link.flow, &record, &moment) {
+            Ok(Some(start)) => {
+                let told = Told {
+                    start,
+                    contact: None,
+                };
+                self.sent(&mut record, told, true, began)?;
+                Ok(None)
+            }
+            Ok(None) => {
+                self.spool.again(&mut record)?;
+                Ok(Some(record))
+            }
+            Err(trouble) => {
+                let verdict = match decide::verdict(&trouble) {
+                    // It was the question that was refused, not the call.
+                    Verdict::Dead => Verdict::Later,
+                    verdict => verdict,
+                };
+                self.failed(&mut record, &trouble, true, verdict, link)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn sent(
+        &mut self,
+        record: &mut Record,
+        told: Told,
+        found: bool,
+        began: Duration,
+    ) -> io::Result<()> {
+        record.start_uuid = Some(told.start);
+        record.contact = told.contact.or(record.contact.take());
+        // Where this cannot be written, RapidPro will say that it has the call.
+        self.spool.finish_sent(record)?;
+        self.forget(&record.id);
+        self.failures = 0;
+        self.failed.clear();
+        self.refused.clear();
+        self.gate = None;
+        self.state.last_success = record.sent_at;
+        self.state.last_error = None;
+        if self.stopped.take().is_some() | self.state.stopped.take().is_some() {
+            self.world.tell(Event::Resumed);
+            self.note(true);
+        }
+        let took = self.world.now().saturating_sub(began);
+        self.world.tell(Event::Sent {
+            record,
+            found,
+            took,
+            left: self.queue.len(),
+        });
+        self.note(false);
+        Ok(())
+    }
+
+    fn failed(
+        &mut self,
+        record: &mut Record,
+        trouble: &Trouble,
+        unsure: bool,
+        verdict: Verdict,
+        link: &Rc<Link<W::Api>>,
+    ) -> io::Result<()> {
+        let words = trouble.words();
+        record.last_error = Some(words.clone());
+        self.last_words.clone_from(&words);
+        self.state.last_error = Some(words.clone());
+        let number = record.number.clone().unwrap_or_default();
+        let mut verdict = verdict;
+        if verdict == Verdict::Dead {
+            self.refused.insert(number.clone());
+            if self.refused.len() >= decide::REFUSALS_FOR_STOP {
+                verdict = Verdict::Stop(Stop::Refusals);
+            }
+        }
+        if verdict == Verdict::Dead {
+            self.spool.finish_dead(record, &words)?;
+            self.forget(&record.id);
+            self.world.tell(Event::Dead {
+                record,
+                why: &words,
+            });
+            return Ok(());
+        }
+        // Even if this cannot be written, the call is in sending/, which is the safe side.
+        let written = if unsure {
+            self.spool.keep_sending(record)
+        } else {
+            self.spool.back_to_waiting(record)
+        };
+        let unsure = unsure || written.is_err();
+        let now = self.world.now();
+        match verdict {
+            Verdict::Dead => {}
+            Verdict::Later => {
+                let failures = self.queue.failures(&record.id).saturating_add(1);
+                let pause = decide::pause(failures, link.retry_max, self.world.dice());
+                let wait = if unsure {
+                    pause.max(link.settle)
+                } else {
+                    pause
+                };
+                self.queue.postpone(&record.id, unsure, now + wait);
+                self.world.tell(Event::Later {
+                    record,
+                    why: &words,
+                    unsure,
+                    wait,
+                });
+                self.failed.insert(number);
+                if self.failed.len() >= decide::CONTACTS_FOR_DOWN {
+                    self.all_later(&words, link.retry_max);
+                }
+            }
+            Verdict::AllLater => {
+                self.queue.mark(&record.id, unsure);
+                self.all_later(&words, link.retry_max);
+            }
+            Verdict::Pause(wait) => {
+                self.queue.mark(&record.id, unsure);
+                match wait {
+                    Some(wait) => self.close_gate(&words, wait),
+                    None => self.all_later(&words, link.retry_max),
+                }
+            }
+            Verdict::Stop(stop) => {
+                self.queue.mark(&record.id, unsure);
+                let fault = self.world.stop_fault(stop, &words, self.queue.len());
+                self.stop(stop, Box::new(fault), link.retry_max);
+            }
+        }
+        written
+    }
+
+    /// Everything waits, longer each time.
+    fn all_later(&mut self, words: &str, longest: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = decide::pause(self.failures, longest, self.world.dice());
+        self.close_gate(words, wait);
+    }
+
+    fn close_gate(&mut self, words: &str, wait: Duration) {
+        self.gate = Some(self.world.now() + wait);
+        self.world.tell(Event::AllLater { why: words, wait });
+        self.note(false);
+    }
+
+    /// Nothing goes on until something is put right: reported once, tried again now and then.
+    fn stop(&mut self, stop: Stop, fault: Box<Fault>, retry: Duration) {
+        self.gate = Some(self.world.now() + retry);
+        let code = decide::code(stop);
+        let known = self.state.stopped.take().filter(|old| old.code == code);
+        let mut stopped = known.unwrap_or_else(|| Stopped {
+            code: code.to_owned(),
+            text: String::new(),
+            since: self.world.moment().at,
+            reported: false,
+        });
+        stopped.text.clone_from(&fault.what);
+        let news = !stopped.reported
+            || self
+                .stopped
+                .as_ref()
+                .is_none_or(|(before, _)| *before != stop);
+        self.world.tell(Event::Stopped {
+            fault: &fault,
+            news,
+        });
+        if !stopped.reported {
+            stopped.reported = self.world.report(stop, &fault, self.queue.len());
+        }
+        self.state.stopped = Some(stopped);
+        self.last_words.clone_from(&fault.title);
+        self.stopped = Some((stop, fault));
+        self.note(true);
+    }
+
+    /// The spool cannot be used: a full disk, mostly. Tried again, longer each time.
+    fn trouble(&mut self, error: &io::Error) -> Option<()> {
+        let words = error.to_string();
+        self.world.tell(Event::Trouble(words.clone()));
+        self.last_words.clone_from(&words);
+        self.all_later(&words, NAP);
+        Some(())
+    }
+
+    /// The call has left the queue.
+    fn forget(&mut self, id: &Id) {
+        self.queue.settled(id);
+        self.incoming.forget(id);
+        if self.doubles.remove(id) {
+            // Removes the second copy, since the first is known by now.
+            let _ = self.spool.begin_attempt(id);
+        }
+    }
+
+    /// Something came between: the call is where it is on disk. In sending/ it may have been sent,
+    /// whatever is remembered of it.
+    fn put_off(&mut self, id: &Id, wait: Duration) {
+        if !self.queue.knows(id) {
+            return;
+        }
+        let until = self.world.now() + wait;
+        match self.spool.read(Folder::Sending, id) {
+            Ok(None) => match self.spool.read(Folder::New, id) {
+                Ok(None) => self.forget(id),
+                _ => self.queue.postpone(id, false, until),
+            },
+            _ => self.queue.postpone(id, true, until),
+        }
+    }
+
+    /// Writes down how the queue is, for `ooy calls list`.
+    fn note(&mut self, at_once: bool) {
+        let now = self.world.now();
+        if !at_once && now < self.noted + NOTE && self.noted != Duration::ZERO {
+            return;
+        }
+        let until = match self.gate {
+            Some(gate) if !self.queue.is_empty() => Some(gate),
+            _ => self.queue.due(),
+        };
+        self.state.next_attempt = until
+            .filter(|at| *at > now)
+            .and_then(|at| self.world.moment().at.checked_add(at - now).ok());
+        // That this cannot be written keeps no call from being delivered.
+        if self.spool.set_state(&self.state).is_ok() {
+            self.noted = now;
+        }
+    }
+}
+
+/// How long until RapidPro can tell whether it has a call that an earlier deliverer was sending:
+/// its request has ended by now, or at its time limit, and then has to settle.
+fn unsettled(record: &Record, now: &Moment, timeout: Duration, settle: Duration) -> Duration {
+    let attempt = record.last_attempt.as_ref();
+    let same_boot = attempt.filter(|attempt| !now.boot.is_empty() && attempt.boot == now.boot);
+    match same_boot {
+        Some(attempt) => {
+            let age = Duration::from_millis(now.mono_ms.saturating_sub(attempt.mono_ms));
+            let over = age.saturating_sub(timeout);
+            settle.saturating_sub(over)
+        }
+        None => settle,
+    }
+}

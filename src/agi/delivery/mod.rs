@@ -1,0 +1,65 @@
+//! Brings waiting calls to RapidPro, each exactly once as far as the other side allows, and calls
+//! of one contact in their order.
+//!
+//! [`tell`] knows the requests, [`decide`] what follows from an answer, [`queue`] whose turn it
+//! is, [`driver`] puts them together with the spool, [`world`] is everything else.
+
+pub mod decide;
+pub mod driver;
+mod fault;
+mod queue;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod wake;
+mod world;
+
+use std::time::Duration;
+
+use super::record::Record;
+use super::settings::CallSettings;
+use super::spool::{Busy, Spool};
+use crate::deployment::places::Places;
+use crate::fault::{Fault, Result};
+
+pub use driver::{End, Event, Until};
+pub use wake::{Bell, Stopper, kick};
+
+/// Delivers this one call within so long, without writing anything: for when the spool cannot be
+/// used.
+pub fn direct(record: &Record, settings: &CallSettings, within: Duration) -> Result<()> {
+    let link = world::link(settings)?;
+    let times = record.times(&link.zone);
+    tell::tell(&link.api.within(within), &link.flow, record, &times)
+        .map(|_| ())
+        .map_err(|untold| {
+            Box::new(
+                Fault::problem("RapidPro: the call could not be delivered at once", {
+                    settings.mask().apply(&untold.trouble.words())
+                })
+                .why("it could not be kept either"),
+            )
+        })
+}
+
+/// Delivers what waits, as the only one who does. `listener` is told of everything.
+pub fn run(
+    places: &Places,
+    spool: &Spool,
+    until: Until,
+    bell: &Bell,
+    listener: &mut dyn FnMut(Event),
+) -> std::result::Result<End, Busy> {
+    loop {
+        let held = spool.deliver()?;
+        let mut world = world::Real::new(places, bell, listener);
+        let end = driver::Driver::new(&held, &mut world, until).run();
+        drop(held);
+        // A call that came after the last look and before the lock was free: whoever took it
+        // over saw the lock held and started nobody.
+        let lost = matches!(end, End::Empty) && spool.has_waiting().unwrap_or(false);
+        if !lost {
+            return Ok(end);
+        }
+    }
+}
