@@ -11,7 +11,7 @@ use super::record::{Moment, Record};
 use super::settings::CallSettings;
 use super::spool::{Accepted, Spool};
 use crate::deployment::places::Places;
-use crate::fault::{Fault, Result};
+use crate::fault::Fault;
 use crate::host::process;
 
 /// The channel variable that tells the dialplan what became of the call.
@@ -24,8 +24,9 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(100);
 /// How long a call may take that can be delivered only here and now.
 const DIRECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Delivers one call at once, within that time; for when it cannot be kept.
-pub type Direct = fn(&Record, &CallSettings, Duration) -> Result<()>;
+/// Delivers one call at once, within that time; for when it cannot be kept. RapidPro's id of it,
+/// or in words why not.
+pub type Direct = fn(&Record, &CallSettings, Duration) -> Result<String, String>;
 
 /// What became of a call, as the dialplan is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,17 +121,14 @@ fn keep(places: &Places, record: &Record, settings: &CallSettings, direct: Direc
     let mut fault = spool.fault("keeping a finished call", &error, places);
     if !record.is_skipped() {
         match direct(record, settings, DIRECT_LIMIT) {
-            Ok(()) => {
+            Ok(_) => {
                 return Outcome {
                     status: Status::Queued,
                     said: format!("call {} could not be kept, but RapidPro has it", record.id),
                     fault: Some(Box::new(fault)),
                 };
             }
-            Err(second) => {
-                fault.evidence.push(format!("RapidPro: {second}"));
-                fault.evidence.extend(second.evidence);
-            }
+            Err(reason) => fault.evidence.push(format!("RapidPro: {reason}")),
         }
     }
     fault = fault.why(
@@ -182,11 +180,9 @@ mod tests {
         keep(&places, &record, &CallSettings::load(&places), direct)
     }
 
-    fn refused(_: &Record, _: &CallSettings, limit: Duration) -> Result<()> {
+    fn refused(_: &Record, _: &CallSettings, limit: Duration) -> Result<String, String> {
         assert_eq!(limit, DIRECT_LIMIT);
-        Err(Box::new(
-            Fault::problem("RapidPro", "does not answer").evidence("connection refused"),
-        ))
+        Err("connection refused".into())
     }
 
     #[test]
@@ -214,7 +210,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, b"").unwrap();
-        let outcome = hand_in(&file.join("spool"), "0712345678", |_, _, _| Ok(()));
+        let outcome = hand_in(&file.join("spool"), "0712345678", |_, _, _| {
+            Ok(String::new())
+        });
         assert_eq!(outcome.status, Status::Queued);
         let outcome = hand_in(&file.join("spool"), "0712345678", refused);
         assert_eq!(outcome.status, Status::Failed);

@@ -495,6 +495,67 @@ fn a_full_or_read_only_disk_is_a_failure_that_asterisk_sees() {
     drop(lock);
 }
 
+/// A PBX whose spool cannot be used, with settings for a RapidPro at this address.
+fn pbx_without_disk(address: &std::net::SocketAddr) -> Pbx {
+    let pbx = Pbx::without_spool();
+    std::fs::write(pbx.home.join("spool"), b"a file, no folder").unwrap();
+    let settings = format!(
+        "RAPIDPRO_URL=http://{address}\nRAPIDPRO_TOKEN=0123456789abcdef0123456789abcdef01234567\n\
+         RAPIDPRO_FLOW=3f2a9c1e-5b7d-4e1f-9a6b-0c8d7e6f5a4b\n"
+    );
+    std::fs::write(pbx.home.join("ooy.env"), settings).unwrap();
+    pbx
+}
+
+#[test]
+fn a_call_that_cannot_be_kept_is_delivered_at_once() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pbx = pbx_without_disk(&server.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        while !heard.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "it hung up before it had said all");
+            heard.extend_from_slice(&buffer[..count]);
+        }
+        let body = r#"{"id":1,"uuid":"0e1f2a3b-4c5d-6e7f-8091-a2b3c4d5e6f7","status":"pending"}"#;
+        let answer = format!(
+            "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(heard).unwrap()
+    });
+    let ran = pbx.hands_in(&CALL, ENVIRONMENT.as_bytes()).expect(0);
+    assert_eq!(ran.stdout, "SET VARIABLE OOY_STATUS queued\n");
+    let heard = server.join().unwrap();
+    assert!(
+        heard.starts_with("POST /api/v2/flow_starts.json "),
+        "{heard}"
+    );
+    for part in [
+        "tel:+254712345678",
+        "\"call_start_time\":\"2026-11-22T11:07:32+03:00\"",
+        "\"call_id\":\"1795345652.1-",
+    ] {
+        assert!(heard.contains(part), "{part} in {heard}");
+    }
+}
+
+#[test]
+fn a_call_that_cannot_be_kept_holds_the_channel_for_two_seconds_at_most() {
+    // Accepts, and never answers.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pbx = pbx_without_disk(&server.local_addr().unwrap());
+    let began = Instant::now();
+    let ran = pbx.hands_in(&CALL, ENVIRONMENT.as_bytes()).expect(1);
+    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(ran.stdout, "SET VARIABLE OOY_STATUS failed\n");
+    assert!(!ran.stderr.contains("0123456789abcdef"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_user_who_may_not_write_the_spool_fails_and_says_why() {
     let pbx = Pbx::new();
