@@ -20,26 +20,28 @@ use super::record::Record;
 use super::settings::CallSettings;
 use super::spool::{Busy, Spool};
 use crate::deployment::places::Places;
-use crate::fault::{Fault, Result};
 
 pub use driver::{End, Event, Until};
 pub use wake::{Bell, Stopper, kick};
 
 /// Delivers this one call within so long, without writing anything: for when the spool cannot be
-/// used.
-pub fn direct(record: &Record, settings: &CallSettings, within: Duration) -> Result<()> {
-    let link = world::link(settings)?;
+/// used. RapidPro's id of the flow start, or why there is none, in words for people.
+pub fn direct(
+    record: &Record,
+    settings: &CallSettings,
+    within: Duration,
+) -> Result<String, String> {
+    let link = world::link(settings).map_err(|fault| {
+        let mut words = vec![fault.title.clone()];
+        words.extend(fault.evidence.iter().cloned());
+        words.join("; ")
+    })?;
+    let api = link.api.within(within);
     let times = record.times(&link.zone);
-    tell::tell(&link.api.within(within), &link.flow, record, &times)
-        .map(|_| ())
-        .map_err(|untold| {
-            Box::new(
-                Fault::problem("RapidPro: the call could not be delivered at once", {
-                    settings.mask().apply(&untold.trouble.words())
-                })
-                .why("it could not be kept either"),
-            )
-        })
+    match tell::tell(&api, &link.flow, record, &times) {
+        Ok(told) => Ok(told.start),
+        Err(untold) => Err(settings.mask().apply(&untold.trouble.words())),
+    }
 }
 
 /// Delivers what waits, as the only one who does. `listener` is told of everything.
@@ -49,7 +51,7 @@ pub fn run(
     until: Until,
     bell: &Bell,
     listener: &mut dyn FnMut(Event),
-) -> std::result::Result<End, Busy> {
+) -> Result<End, Busy> {
     loop {
         let held = spool.deliver()?;
         let mut world = world::Real::new(places, bell, listener);
