@@ -96,9 +96,12 @@ impl World {
             .append(true)
             .open(self.spool().join("deliverer.lock"))
             .unwrap();
-        // SAFETY: plain system call on a descriptor that is open.
-        let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-        assert_eq!(locked, 0, "nobody delivers");
+        // Another thread's child holds a copy of every descriptor until its exec, and so may hold
+        // this lock of a moment ago.
+        until("nobody delivers", Duration::from_secs(5), || {
+            // SAFETY: plain system call on a descriptor that is open.
+            unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+        });
         self.call(number, kill_at)
     }
 
@@ -106,6 +109,22 @@ impl World {
         let traced = tracer::run(&mut self.ooy(&["calls", "deliver"]), b"", kill_at);
         self.kills += usize::from(traced.killed);
         traced
+    }
+
+    /// What lies where in the spool, for a failing test.
+    pub fn describe(&self) -> String {
+        let count =
+            |folder: &str| std::fs::read_dir(self.spool().join(folder)).map_or(0, Iterator::count);
+        let counts = ["tmp", "new", "sending", "sent", "dead", "damaged"]
+            .map(|folder| format!("{folder} {}", count(folder)));
+        format!(
+            "{} calls, {} told; {}; deliverers {:?}\n{}",
+            self.calls.len(),
+            self.api.starts().len(),
+            counts.join(", "),
+            self.deliverers(),
+            std::fs::read_to_string(self.spool().join("state.json")).unwrap_or_default()
+        )
     }
 
     /// Delivers until nothing waits.
@@ -139,7 +158,7 @@ impl World {
         });
     }
 
-    fn deliverers(&self) -> Vec<libc::pid_t> {
+    pub fn deliverers(&self) -> Vec<libc::pid_t> {
         let folder = self.folder.path().to_str().unwrap();
         std::fs::read_dir("/proc")
             .unwrap()
