@@ -29,6 +29,8 @@ pub enum Kind {
     Size,
     /// Number with s or m.
     Interval,
+    /// The same, and 0s for none at all.
+    Pause,
     /// `on` or `off`.
     Switch,
     /// One of these.
@@ -208,7 +210,7 @@ pub const KEYS: &[Key] = &[
     key("COUNTRY_CODE", "254", Kind::Number(1, 999)),
     key("CALLS_CA_FILE", "", Kind::File),
     key("CALLS_TIMEOUT", "10s", Kind::Interval),
-    key("CALLS_SETTLE", "10s", Kind::Interval),
+    key("CALLS_SETTLE", "10s", Kind::Pause),
     key("CALLS_RETRY_MAX", "5m", Kind::Interval),
     key("CALLS_KEEP", "30", Kind::Number(0, 3650)),
     key("CALLS_LISTEN", "127.0.0.1:4573", Kind::Listen),
@@ -321,6 +323,10 @@ impl Kind {
                     .is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n > 0)),
                 "is not a time such as 15s or 2m",
             ),
+            Kind::Pause => no(
+                interval(value).is_none(),
+                "is not a time such as 0s, 15s or 2m",
+            ),
             Kind::Switch => no(value != "on" && value != "off", "is neither on nor off"),
             Kind::OneOf(allowed) => no(
                 !allowed.contains(&value),
@@ -370,7 +376,7 @@ fn is_uuid(value: &str) -> bool {
         })
 }
 
-/// How long a value of kind [`Kind::Interval`] is.
+/// How long a value of kind [`Kind::Interval`] or [`Kind::Pause`] is.
 pub fn interval(value: &str) -> Option<std::time::Duration> {
     let unit = match value.as_bytes().last()? {
         b's' => 1,

@@ -513,7 +513,8 @@ pub fn read_env(path: &Path) -> std::collections::BTreeMap<String, String> {
         .collect()
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on at the moment.
+pub fn free_port() -> u16 {
     TcpListener::bind("0.0.0.0:0")
         .unwrap()
         .local_addr()
