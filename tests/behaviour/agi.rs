@@ -1,7 +1,7 @@
 //! `ooy agi` as Asterisk calls it: whatever comes, the call is on disk and Asterisk goes on.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ran, executable};
+use crate::harness::{Ran, executable, until};
 
 const START: &str = "2026-11-22T11:07:32";
 const END: &str = "2026-11-22T11:07:33";
@@ -618,16 +618,19 @@ fn no_descriptor_of_asterisk_outlives_the_call() {
     also_hears.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "");
     assert!(child.wait().success());
-    wait_until_nobody_delivers(&pbx.home.join("spool"));
-}
 
-/// What was started ends by itself; the folder must not go before.
-fn wait_until_nobody_delivers(spool: &Path) {
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(spool.join("deliverer.lock"))
-        .unwrap();
-    lock.lock().unwrap();
+    // There are no settings, so the call waits, and with it who delivers; until the spool is gone.
+    let lock = pbx.home.join("spool/deliverer.lock");
+    let mut process = String::new();
+    until("somebody delivers", Duration::from_secs(10), || {
+        process = std::fs::read_to_string(&lock).unwrap_or_default();
+        !process.trim().is_empty()
+    });
+    let process = Path::new("/proc").join(process.trim());
+    assert!(process.exists());
+    drop(pbx);
+    until("the deliverer ends", Duration::from_secs(10), || {
+        !process.join("fd").exists()
+            || std::fs::read_to_string(process.join("stat")).is_ok_and(|stat| stat.contains(") Z "))
+    });
 }

@@ -225,7 +225,10 @@ fn watch(deliverer: &Deliverer) -> Result<OwnedFd, Errno> {
         add_watch(
             &watch,
             deliverer.folder(folder),
-            WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::ONLYDIR,
+            WatchFlags::MOVED_TO
+                | WatchFlags::CREATE
+                | WatchFlags::DELETE_SELF
+                | WatchFlags::ONLYDIR,
         )?;
     }
     Ok(watch)
