@@ -1,6 +1,8 @@
 //! What `ooy` does, seen from outside, against real parts (tests/behaviour/harness.rs).
 
 mod agi;
+mod between;
+mod calls;
 mod command_line;
 mod daemon;
 mod harness;

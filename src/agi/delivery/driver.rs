@@ -36,6 +36,8 @@ pub enum End {
     Told,
     /// Some calls could not be delivered for now.
     GaveUp(String),
+    /// The spool cannot be used: what kind of error, and in words.
+    Spool(io::ErrorKind, String),
     /// Nothing can be delivered until something is put right.
     Stopped(Stop, Box<Fault>),
 }
@@ -171,6 +173,8 @@ pub struct Driver<'a, W: World> {
     doubles: HashSet<Id>,
     /// Why the last attempt failed.
     last_words: String,
+    /// The last attempt failed because of the disk.
+    disk: Option<io::ErrorKind>,
     stopped: Option<(Stop, Box<Fault>)>,
     tidied: Option<Duration>,
     empty_since: Option<Duration>,
@@ -190,6 +194,7 @@ impl<'a, W: World> Driver<'a, W> {
             refused: HashSet::new(),
             doubles: HashSet::new(),
             last_words: String::new(),
+            disk: None,
             stopped: None,
             tidied: None,
             empty_since: None,
@@ -273,7 +278,7 @@ impl<'a, W: World> Driver<'a, W> {
             self.world.tell(Event::Damaged(damaged));
         }
         if let Some(error) = &arrived.trouble {
-            let words = error.to_string();
+            let words = words_of(error);
             if self.last_words != words {
                 self.world.tell(Event::Trouble(words.clone()));
                 self.last_words = words;
@@ -295,12 +300,12 @@ impl<'a, W: World> Driver<'a, W> {
         if self.tidied.is_some_and(|at| now < at + TIDY) {
             return;
         }
-        let Ok(link) = self.world.link() else { return };
         self.tidied = Some(now);
+        let Ok(link) = self.world.link() else { return };
         match self.spool.tidy(link.keep) {
             Ok(0) => {}
             Ok(removed) => self.world.tell(Event::Tidied(removed)),
-            Err(error) => self.world.tell(Event::Trouble(error.to_string())),
+            Err(error) => self.world.tell(Event::Trouble(words_of(&error))),
         }
     }
 
@@ -334,7 +339,7 @@ impl<'a, W: World> Driver<'a, W> {
     fn rest_at_gate(&mut self) -> Option<End> {
         let left = self.gate?.saturating_sub(self.world.now());
         if self.until == Until::Tried && (self.failures >= TRIES || left > PATIENCE) {
-            return Some(End::GaveUp(self.last_words.clone()));
+            return Some(self.gave_up());
         }
         self.note(false);
         if self.stopped.is_some() && self.world.settings_changed() {
@@ -345,10 +350,18 @@ impl<'a, W: World> Driver<'a, W> {
         self.rest(left.min(nap))
     }
 
+    fn gave_up(&mut self) -> End {
+        let words = self.last_words.clone();
+        match self.disk {
+            Some(kind) => End::Spool(kind, words),
+            None => End::GaveUp(words),
+        }
+    }
+
     fn rest_until_due(&mut self) -> Option<End> {
         let tired = self.queue.fewest_failures().is_some_and(|n| n >= TRIES);
         if self.until == Until::Tried && tired {
-            return Some(End::GaveUp(self.last_words.clone()));
+            return Some(self.gave_up());
         }
         self.note(false);
         let now = self.world.now();
@@ -362,6 +375,7 @@ impl<'a, W: World> Driver<'a, W> {
         let link = match self.world.link() {
             Ok(link) => link,
             Err(fault) => {
+                self.state.last_error = Some(fault.evidence.join("; "));
                 self.stop(Stop::Settings, fault, NAP);
                 return Ok(());
             }
@@ -465,6 +479,7 @@ impl<'a, W: World> Driver<'a, W> {
         // Where this cannot be written, RapidPro will say that it has the call.
         self.spool.finish_sent(record)?;
         self.forget(&record.id);
+        self.disk = None;
         self.failures = 0;
         self.failed.clear();
         self.refused.clear();
@@ -495,6 +510,7 @@ impl<'a, W: World> Driver<'a, W> {
         link: &Rc<Link<W::Api>>,
     ) -> io::Result<()> {
         let words = trouble.words();
+        self.disk = None;
         record.last_error = Some(words.clone());
         self.last_words.clone_from(&words);
         self.state.last_error = Some(words.clone());
@@ -589,7 +605,8 @@ impl<'a, W: World> Driver<'a, W> {
             since: self.world.moment().at,
             reported: false,
         });
-        stopped.text.clone_from(&fault.what);
+        let title = fault.title.as_str();
+        stopped.text = title.strip_prefix("calls: ").unwrap_or(title).to_owned();
         let news = !stopped.reported
             || self
                 .stopped
@@ -610,9 +627,9 @@ impl<'a, W: World> Driver<'a, W> {
 
     /// The spool cannot be used: a full disk, mostly. Tried again, longer each time.
     fn trouble(&mut self, error: &io::Error) -> Option<()> {
-        let words = error.to_string();
-        self.world.tell(Event::Trouble(words.clone()));
+        let words = words_of(error);
         self.last_words.clone_from(&words);
+        self.disk = Some(error.kind());
         self.all_later(&words, NAP);
         Some(())
     }
@@ -661,6 +678,13 @@ impl<'a, W: World> Driver<'a, W> {
             self.noted = now;
         }
     }
+}
+
+/// Without the number that only programmers know.
+fn words_of(error: &io::Error) -> String {
+    let words = error.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    format!("spool: {words}")
 }
 
 /// How long until RapidPro can tell whether it has a call that an earlier deliverer was sending:

@@ -142,6 +142,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     );
     Err(match end {
         End::Stopped(_, fault) => fault.into(),
+        End::Spool(kind, words) => failed("delivering calls", io::Error::new(kind, words)),
         End::GaveUp(why) => Box::new(still_waiting(places, left, &why)).into(),
         End::Told | End::Empty => Box::new(
             Fault::new(
