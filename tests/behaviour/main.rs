@@ -6,6 +6,7 @@ mod calls;
 mod command_line;
 mod daemon;
 mod harness;
+mod hotline;
 mod interrupted;
 mod logs;
 mod misfortunes;
