@@ -37,6 +37,8 @@ pub enum End {
     Told,
     /// Some calls could not be delivered for now.
     GaveUp(String),
+    /// The spool was removed; another one may be at its place.
+    Gone,
     /// The spool cannot be used: what kind of error, and in words.
     Spool(io::ErrorKind, String),
     /// Nothing can be delivered until something is put right.
@@ -214,11 +216,17 @@ impl<'a, W: World> Driver<'a, W> {
         self.take_up_arrived();
         self.world.tell(Event::Begun(self.queue.len()));
         let end = loop {
+            if !self.spool.is_current() {
+                // Nothing may be written where it was.
+                return End::Gone;
+            }
             if let Some(end) = self.step() {
                 break end;
             }
         };
-        self.note(true);
+        if self.spool.is_current() {
+            self.note(true);
+        }
         end
     }
 

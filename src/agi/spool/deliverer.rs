@@ -36,7 +36,7 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Deliverer {
     spool: Spool,
-    _lock: File,
+    lock: File,
 }
 
 impl Deref for Deliverer {
@@ -82,7 +82,7 @@ impl Spool {
         let _: io::Result<()> = say();
         Ok(Deliverer {
             spool: self.clone(),
-            _lock: file,
+            lock: file,
         })
     }
 
@@ -146,6 +146,19 @@ fn read_holder(file: &mut File) -> Option<u32> {
 }
 
 impl Deliverer {
+    /// Whether this is still the one: somebody may have removed the spool, and another may deliver
+    /// from a new one at its place.
+    pub fn is_current(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let held = self.lock.metadata();
+        let there = std::fs::symlink_metadata(self.root.join(LOCK));
+        match (held, there) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (Err(_), _) => true,
+        }
+    }
+
     /// The calls that were being sent when the last deliverer ended: perhaps RapidPro has them.
     /// Whoever calls this looks them up before sending them again.
     pub fn perhaps_sent(&self) -> io::Result<(Vec<Record>, Vec<Damaged>)> {

@@ -98,6 +98,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     let end = loop {
         let mut listener = |event: Event| teller.tell(event);
         match delivery::run(places, &spool, Until::Tried, &bell, &mut listener) {
+            Ok(End::Gone) => {}
             Ok(end) => break end,
             Err(Busy::Failed(error)) => return Err(failed("delivering calls", error)),
             Err(Busy::Held(_)) => {
@@ -150,7 +151,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
         End::Stopped(_, fault) => fault.into(),
         End::Spool(kind, words) => failed("delivering calls", io::Error::new(kind, words)),
         End::GaveUp(why) => Box::new(still_waiting(places, left, &why)).into(),
-        End::Told | End::Empty => Box::new(
+        End::Told | End::Empty | End::Gone => Box::new(
             Fault::new(
                 FaultKind::Interrupted,
                 "interrupted",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{named, set_aside};
-use crate::agi::delivery::{self, Bell, Event, Stopper, Until};
+use crate::agi::delivery::{self, Bell, End, Event, Stopper, Until};
 use crate::agi::fastagi::{self, Listener};
 use crate::agi::settings::{CallSettings, Listen};
 use crate::agi::spool::{Busy, Spool};
@@ -146,6 +146,7 @@ fn deliver(log: &Log, places: &Places, stopper: Stopper) -> Result<(), Failure> 
         };
         let mut listener = |event: Event| tell(log, &reporter, event);
         match delivery::run(places, &spool, Until::Told, &bell, &mut listener) {
+            Ok(End::Gone) => once("the spool was removed; it is made anew".to_owned()),
             Ok(_) => return Ok(()),
             Err(Busy::Held(process)) => once(format!("{} delivers at present", named(process))),
             Err(Busy::Failed(error)) => once(format!("{}: {error}", spool.root().display())),
