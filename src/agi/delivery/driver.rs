@@ -37,12 +37,12 @@ pub enum End {
     Told,
     /// Some calls could not be delivered for now.
     GaveUp(String),
+    /// The spool was removed; another one may be at its place.
+    Gone,
     /// The spool cannot be used: what kind of error, and in words.
     Spool(io::ErrorKind, String),
     /// Nothing can be delivered until something is put right.
     Stopped(Stop, Box<Fault>),
-    /// The spool was removed.
-    Gone,
 }
 
 /// How calls are to be delivered, and to whom.
@@ -216,11 +216,15 @@ impl<'a, W: World> Driver<'a, W> {
         self.take_up_arrived();
         self.world.tell(Event::Begun(self.queue.len()));
         let end = loop {
+            if !self.spool.is_current() {
+                // Nothing may be written where it was.
+                return End::Gone;
+            }
             if let Some(end) = self.step() {
                 break end;
             }
         };
-        if end != End::Gone {
+        if self.spool.is_current() {
             self.note(true);
         }
         end
@@ -228,9 +232,6 @@ impl<'a, W: World> Driver<'a, W> {
 
     /// One thing: an attempt, or a sleep.
     fn step(&mut self) -> Option<End> {
-        if !self.spool.is_current() {
-            return Some(End::Gone);
-        }
         self.take_up_arrived();
         self.tidy();
         if self.queue.is_empty() {

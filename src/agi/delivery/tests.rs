@@ -342,6 +342,31 @@ fn a_damaged_file_is_set_aside_and_the_others_go_on() {
 }
 
 #[test]
+fn a_deliverer_whose_spool_was_removed_ends_and_writes_nothing() {
+    let rig = rig(&[1]);
+    let mut play = Play::new(&rig.server);
+    play.settings = Err(());
+    // At its second sleep.
+    let root = rig.spool.root().to_owned();
+    play.at_sleep = Some((2, Box::new(move || std::fs::remove_dir_all(&root).unwrap())));
+    assert_eq!(rig.play(&mut play, IDLE), End::Gone);
+    assert!(!rig.spool.root().exists());
+    // The lock alone replaced: somebody else delivers.
+    let rig = self::rig(&[1]);
+    let mut play = Play::new(&rig.server);
+    play.settings = Err(());
+    let lock = rig.spool.root().join("deliverer.lock");
+    play.at_sleep = Some((
+        2,
+        Box::new(move || {
+            std::fs::remove_file(&lock).unwrap();
+            std::fs::write(&lock, b"").unwrap();
+        }),
+    ));
+    assert_eq!(rig.play(&mut play, IDLE), End::Gone);
+}
+
+#[test]
 fn a_call_handed_in_again_while_it_is_unsettled_is_sent_once() {
     let rig = rig(&[1]);
     rig.fates(&[Fate::Killed(true)]);

@@ -98,7 +98,6 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     let end = loop {
         let mut listener = |event: Event| teller.tell(event);
         match delivery::run(places, &spool, Until::Tried, &bell, &mut listener) {
-            // Whoever removed it left nothing to deliver, or has made it again.
             Ok(End::Gone) => {}
             Ok(end) => break end,
             Err(Busy::Failed(error)) => return Err(failed("delivering calls", error)),

@@ -146,7 +146,7 @@ fn deliver(log: &Log, places: &Places, stopper: Stopper) -> Result<(), Failure> 
         };
         let mut listener = |event: Event| tell(log, &reporter, event);
         match delivery::run(places, &spool, Until::Told, &bell, &mut listener) {
-            Ok(End::Gone) => once("the spool was removed; it is made again".to_owned()),
+            Ok(End::Gone) => once("the spool was removed; it is made anew".to_owned()),
             Ok(_) => return Ok(()),
             Err(Busy::Held(process)) => once(format!("{} delivers at present", named(process))),
             Err(Busy::Failed(error)) => once(format!("{}: {error}", spool.root().display())),

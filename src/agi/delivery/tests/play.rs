@@ -210,6 +210,9 @@ pub(super) struct Play {
     /// After so many sleeps: told to end.
     pub(super) patience: usize,
     pub(super) kick_at: Option<Duration>,
+    /// What happens during that sleep, counted from 1.
+    pub(super) at_sleep: Option<(usize, Box<dyn FnMut()>)>,
+    pub(super) sleeps: usize,
     pub(super) seed: u64,
 }
 
@@ -225,6 +228,8 @@ impl Play {
             changed: false,
             patience: 10_000,
             kick_at: None,
+            at_sleep: None,
+            sleeps: 0,
             seed: 1,
         }
     }
@@ -275,6 +280,12 @@ impl World for Play {
         self.clock.set(self.clock.get() + limit);
         if !limit.is_zero() {
             self.patience = self.patience.saturating_sub(1);
+        }
+        self.sleeps += 1;
+        if let Some((at, act)) = &mut self.at_sleep
+            && *at == self.sleeps
+        {
+            act();
         }
         let kicked = self.kick_at.is_some_and(|at| at <= self.clock.get());
         if kicked {
