@@ -6,7 +6,7 @@
 client=2.8.5        # rapidpro-python of the time of the RapidPro that is deployed
 newest=2.21.0       # and the one of this year, which imports less
 callers=1000        # as benches/load/caller.rs has it
-rounds=2           # of the times a channel is held, in turns
+rounds=20           # of the times a channel is held, in turns
 held_ours=25        # a round
 held_cold=5         # a round, the deliverer not running
 held_peer=3         # a round
