@@ -25,6 +25,12 @@ fn help_names_every_command_with_examples() {
         assert!(help.contains("Examples:"), "{command}");
         insta::assert_snapshot!(format!("help-{command}"), help);
     }
+    insta::assert_snapshot!("help-calls", ooy(&["calls", "--help"]).expect(0).stdout);
+    for command in ["list", "deliver", "retry", "serve", "dialplan"] {
+        let help = ooy(&["calls", command, "--help"]).expect(0).stdout;
+        assert!(help.contains("Examples:"), "calls {command}");
+        insta::assert_snapshot!(format!("help-calls-{command}"), help);
+    }
 }
 
 #[test]
@@ -33,6 +39,9 @@ fn wrong_usage_is_exit_code_2() {
         &["strat"][..],
         &["start", "--no-such"],
         &["logs", "-n", "many"],
+        &["calls"],
+        &["calls", "retry"],
+        &["calls", "retry", "--dead", "1"],
         &[],
     ] {
         assert_eq!(ooy(arguments).code, 2, "{arguments:?}");

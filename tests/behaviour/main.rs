@@ -3,12 +3,15 @@
 mod agi;
 mod api_contract;
 mod asterisk;
+mod between;
+mod calls;
 mod command_line;
 mod crash;
 mod daemon;
 mod dialplans;
 mod fast_agi;
 mod harness;
+mod hotline;
 mod http;
 mod interrupted;
 mod logs;

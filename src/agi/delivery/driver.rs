@@ -1,6 +1,8 @@
 //! Delivers, call after call, until told to end. What happens outside of the spool (RapidPro, the
 //! time, chance, the operator) comes through [`World`], so that tests can play it.
 
+mod attempt;
+
 use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
@@ -8,13 +10,12 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::decide::{self, Stop, Verdict};
-use super::queue::{Next, Queue};
-use super::tell::{self, Api, Told};
+use super::decide::{self, Stop};
+use super::queue::Queue;
+use super::tell::Api;
 use crate::agi::record::{Id, Moment, Record};
-use crate::agi::spool::{self, Begun, Damaged, Folder, Incoming, Place, QueueState, Stopped};
+use crate::agi::spool::{self, Damaged, Folder, Incoming, Place, QueueState, Stopped};
 use crate::fault::Fault;
-use crate::rapidpro::Trouble;
 
 /// When a deliverer ends of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum End {
     Told,
     /// Some calls could not be delivered for now.
     GaveUp(String),
+    /// The spool cannot be used: what kind of error, and in words.
+    Spool(io::ErrorKind, String),
     /// Nothing can be delivered until something is put right.
     Stopped(Stop, Box<Fault>),
 }
@@ -171,6 +174,8 @@ pub struct Driver<'a, W: World> {
     doubles: HashSet<Id>,
     /// Why the last attempt failed.
     last_words: String,
+    /// The last attempt failed because of the disk.
+    disk: Option<io::ErrorKind>,
     stopped: Option<(Stop, Box<Fault>)>,
     tidied: Option<Duration>,
     empty_since: Option<Duration>,
@@ -190,6 +195,7 @@ impl<'a, W: World> Driver<'a, W> {
             refused: HashSet::new(),
             doubles: HashSet::new(),
             last_words: String::new(),
+            disk: None,
             stopped: None,
             tidied: None,
             empty_since: None,
@@ -273,7 +279,7 @@ impl<'a, W: World> Driver<'a, W> {
             self.world.tell(Event::Damaged(damaged));
         }
         if let Some(error) = &arrived.trouble {
-            let words = error.to_string();
+            let words = words_of(error);
             if self.last_words != words {
                 self.world.tell(Event::Trouble(words.clone()));
                 self.last_words = words;
@@ -295,12 +301,12 @@ impl<'a, W: World> Driver<'a, W> {
         if self.tidied.is_some_and(|at| now < at + TIDY) {
             return;
         }
-        let Ok(link) = self.world.link() else { return };
         self.tidied = Some(now);
+        let Ok(link) = self.world.link() else { return };
         match self.spool.tidy(link.keep) {
             Ok(0) => {}
             Ok(removed) => self.world.tell(Event::Tidied(removed)),
-            Err(error) => self.world.tell(Event::Trouble(error.to_string())),
+            Err(error) => self.world.tell(Event::Trouble(words_of(&error))),
         }
     }
 
@@ -334,7 +340,7 @@ impl<'a, W: World> Driver<'a, W> {
     fn rest_at_gate(&mut self) -> Option<End> {
         let left = self.gate?.saturating_sub(self.world.now());
         if self.until == Until::Tried && (self.failures >= TRIES || left > PATIENCE) {
-            return Some(End::GaveUp(self.last_words.clone()));
+            return Some(self.gave_up());
         }
         self.note(false);
         if self.stopped.is_some() && self.world.settings_changed() {
@@ -345,10 +351,18 @@ impl<'a, W: World> Driver<'a, W> {
         self.rest(left.min(nap))
     }
 
+    fn gave_up(&mut self) -> End {
+        let words = self.last_words.clone();
+        match self.disk {
+            Some(kind) => End::Spool(kind, words),
+            None => End::GaveUp(words),
+        }
+    }
+
     fn rest_until_due(&mut self) -> Option<End> {
         let tired = self.queue.fewest_failures().is_some_and(|n| n >= TRIES);
         if self.until == Until::Tried && tired {
-            return Some(End::GaveUp(self.last_words.clone()));
+            return Some(self.gave_up());
         }
         self.note(false);
         let now = self.world.now();
@@ -356,214 +370,7 @@ impl<'a, W: World> Driver<'a, W> {
         self.rest(left.min(NAP))
     }
 
-    // --- one attempt ------------------------------------------------------------------------
-
-    fn attempt(&mut self, next: &Next) -> io::Result<()> {
-        let link = match self.world.link() {
-            Ok(link) => link,
-            Err(fault) => {
-                self.stop(Stop::Settings, fault, NAP);
-                return Ok(());
-            }
-        };
-        let began = self.world.now();
-        let record = if next.unsure {
-            self.ask_after(next, &link, began)?
-        } else {
-            self.begin(&next.id, link.settle)?
-        };
-        let Some(mut record) = record else {
-            return Ok(());
-        };
-        let times = record.times(&link.zone);
-        match tell::tell(&link.api, &link.flow, &record, &times) {
-            Ok(told) => self.sent(&mut record, told, false, began),
-            // An attempt that may have worked stays one, however the next one ends: what was
-            // lost on its way may still arrive.
-            Err(untold) => self.failed(
-                &mut record,
-                &untold.trouble,
-                next.unsure || untold.unsure,
-                decide::verdict(&untold.trouble),
-                &link,
-            ),
-        }
-    }
-
-    /// Makes it known on disk that this call is about to be sent.
-    fn begin(&mut self, id: &Id, settle: Duration) -> io::Result<Option<Record>> {
-        match self.spool.begin_attempt(id)? {
-            Begun::Ready(record) => Ok(Some(*record)),
-            Begun::Gone => {
-                self.put_off(id, settle);
-                Ok(None)
-            }
-            Begun::Damaged(damaged) => {
-                self.world.tell(Event::Damaged(&damaged));
-                self.forget(id);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Asks RapidPro whether it has this call. The call, if it has to be sent again.
-    fn ask_after(
-        &mut self,
-        next: &Next,
-        link: &Rc<Link<W::Api>>,
-        began: Duration,
-    ) -> io::Result<Option<Record>> {
-        let mut record = match self.spool.read(Folder::Sending, &next.id)? {
-            Some(Ok(record)) => record,
-            None => {
-                self.forget(&next.id);
-                return Ok(None);
-            }
-            Some(Err(reason)) => {
-                let name = format!("{}.json", next.id);
-                let damaged = self.spool.set_aside(Folder::Sending, &name, &reason)?;
-                self.world.tell(Event::Damaged(&damaged));
-                self.forget(&next.id);
-                return Ok(None);
-            }
-        };
-        let moment = self.world.moment();
-        match tell::look_up(&link.api, &link.flow, &record, &moment) {
-            Ok(Some(start)) => {
-                let told = Told {
-                    start,
-                    contact: None,
-                };
-                self.sent(&mut record, told, true, began)?;
-                Ok(None)
-            }
-            Ok(None) => {
-                self.spool.again(&mut record)?;
-                Ok(Some(record))
-            }
-            Err(trouble) => {
-                let verdict = match decide::verdict(&trouble) {
-                    // It was the question that was refused, not the call.
-                    Verdict::Dead => Verdict::Later,
-                    verdict => verdict,
-                };
-                self.failed(&mut record, &trouble, true, verdict, link)?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn sent(
-        &mut self,
-        record: &mut Record,
-        told: Told,
-        found: bool,
-        began: Duration,
-    ) -> io::Result<()> {
-        record.start_uuid = Some(told.start);
-        record.contact = told.contact.or(record.contact.take());
-        // Where this cannot be written, RapidPro will say that it has the call.
-        self.spool.finish_sent(record)?;
-        self.forget(&record.id);
-        self.failures = 0;
-        self.failed.clear();
-        self.refused.clear();
-        self.gate = None;
-        self.state.last_success = record.sent_at;
-        self.state.last_error = None;
-        if self.stopped.take().is_some() | self.state.stopped.take().is_some() {
-            self.world.tell(Event::Resumed);
-            self.note(true);
-        }
-        let took = self.world.now().saturating_sub(began);
-        self.world.tell(Event::Sent {
-            record,
-            found,
-            took,
-            left: self.queue.len(),
-        });
-        self.note(false);
-        Ok(())
-    }
-
-    fn failed(
-        &mut self,
-        record: &mut Record,
-        trouble: &Trouble,
-        unsure: bool,
-        verdict: Verdict,
-        link: &Rc<Link<W::Api>>,
-    ) -> io::Result<()> {
-        let words = trouble.words();
-        record.last_error = Some(words.clone());
-        self.last_words.clone_from(&words);
-        self.state.last_error = Some(words.clone());
-        let number = record.number.clone().unwrap_or_default();
-        let mut verdict = verdict;
-        if verdict == Verdict::Dead {
-            self.refused.insert(number.clone());
-            if self.refused.len() >= decide::REFUSALS_FOR_STOP {
-                verdict = Verdict::Stop(Stop::Refusals);
-            }
-        }
-        if verdict == Verdict::Dead {
-            self.spool.finish_dead(record, &words)?;
-            self.forget(&record.id);
-            self.world.tell(Event::Dead {
-                record,
-                why: &words,
-            });
-            return Ok(());
-        }
-        // Even if this cannot be written, the call is in sending/, which is the safe side.
-        let written = if unsure {
-            self.spool.keep_sending(record)
-        } else {
-            self.spool.back_to_waiting(record)
-        };
-        let unsure = unsure || written.is_err();
-        let now = self.world.now();
-        match verdict {
-            Verdict::Dead => {}
-            Verdict::Later => {
-                let failures = self.queue.failures(&record.id).saturating_add(1);
-                let pause = decide::pause(failures, link.retry_max, self.world.dice());
-                let wait = if unsure {
-                    pause.max(link.settle)
-                } else {
-                    pause
-                };
-                self.queue.postpone(&record.id, unsure, now + wait);
-                self.world.tell(Event::Later {
-                    record,
-                    why: &words,
-                    unsure,
-                    wait,
-                });
-                self.failed.insert(number);
-                if self.failed.len() >= decide::CONTACTS_FOR_DOWN {
-                    self.all_later(&words, link.retry_max);
-                }
-            }
-            Verdict::AllLater => {
-                self.queue.mark(&record.id, unsure);
-                self.all_later(&words, link.retry_max);
-            }
-            Verdict::Pause(wait) => {
-                self.queue.mark(&record.id, unsure);
-                match wait {
-                    Some(wait) => self.close_gate(&words, wait),
-                    None => self.all_later(&words, link.retry_max),
-                }
-            }
-            Verdict::Stop(stop) => {
-                self.queue.mark(&record.id, unsure);
-                let fault = self.world.stop_fault(stop, &words, self.queue.len());
-                self.stop(stop, Box::new(fault), link.retry_max);
-            }
-        }
-        written
-    }
+    // --- what follows from an attempt -------------------------------------------------------
 
     /// Everything waits, longer each time.
     fn all_later(&mut self, words: &str, longest: Duration) {
@@ -589,7 +396,8 @@ impl<'a, W: World> Driver<'a, W> {
             since: self.world.moment().at,
             reported: false,
         });
-        stopped.text.clone_from(&fault.what);
+        let title = fault.title.as_str();
+        stopped.text = title.strip_prefix("calls: ").unwrap_or(title).to_owned();
         let news = !stopped.reported
             || self
                 .stopped
@@ -610,9 +418,9 @@ impl<'a, W: World> Driver<'a, W> {
 
     /// The spool cannot be used: a full disk, mostly. Tried again, longer each time.
     fn trouble(&mut self, error: &io::Error) -> Option<()> {
-        let words = error.to_string();
-        self.world.tell(Event::Trouble(words.clone()));
+        let words = words_of(error);
         self.last_words.clone_from(&words);
+        self.disk = Some(error.kind());
         self.all_later(&words, NAP);
         Some(())
     }
@@ -661,6 +469,13 @@ impl<'a, W: World> Driver<'a, W> {
             self.noted = now;
         }
     }
+}
+
+/// Without the number that only programmers know.
+fn words_of(error: &io::Error) -> String {
+    let words = error.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    format!("spool: {words}")
 }
 
 /// How long until RapidPro can tell whether it has a call that an earlier deliverer was sending:

@@ -34,11 +34,11 @@ pub fn of(stop: Stop, words: &str, waiting: usize, places: &Places) -> Fault {
         ),
     };
     let waiting = match waiting {
-        1 => "1 call waits".to_owned(),
-        n => format!("{n} calls wait"),
+        1 => "1 call waits and is".to_owned(),
+        n => format!("{n} calls wait and are"),
     };
     let fault = Fault::problem(title, what).evidence(words).why(format!(
-        "{waiting} and are delivered once this is put right; none is lost"
+        "{waiting} delivered once this is put right; none is lost"
     ));
     let deliver = places.command("calls deliver");
     match stop {
@@ -46,7 +46,7 @@ pub fn of(stop: Stop, words: &str, waiting: usize, places: &Places) -> Fault {
             fault.next(format!("nano {file}")).next(deliver)
         }
         Stop::Workspace => fault
-            .next(places.command("fix workspace-flag"))
+            .next("in RapidPro, as staff: Workspaces, this workspace, Verify")
             .next(deliver),
         Stop::Address => fault
             .next(format!("grep RAPIDPRO_URL {file}"))

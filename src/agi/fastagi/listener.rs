@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::agi::settings::Listen;
 use crate::deployment::places::Places;
 use crate::fault::{Fault, Result};
+use crate::host::ports;
 
 /// A TCP port or a unix socket.
 #[derive(Debug)]
@@ -86,12 +87,18 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// How to see who it is.
+fn look_at(port: u16, error: &io::Error) -> String {
+    let holder = ports::listener(port).and_then(|held| held.pid);
+    match holder.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some(pid) => format!("ps -o pid,user,etime,args -p {pid}"),
+        None => format!("ss -ltnp 'sport = :{port}'"),
+    }
+}
+
 fn fault(listen: &Listen, error: &io::Error, places: &Places) -> Fault {
     let (name, look) = match listen {
-        Listen::Tcp(address) => (
-            address.to_string(),
-            format!("ss -ltnp 'sport = :{}'", address.port()),
-        ),
+        Listen::Tcp(address) => (address.to_string(), look_at(address.port(), error)),
         Listen::Unix(path) => (
             path.display().to_string(),
             format!("ls -l {}", path.display()),
@@ -102,7 +109,16 @@ fn fault(listen: &Listen, error: &io::Error, places: &Places) -> Fault {
         format!("{name}: FastAGI cannot listen there"),
         "the place where Asterisk is to connect could not be opened",
     )
-    .evidence(format!("{name}: {error}"))
+    .evidence(match (listen, error.kind()) {
+        (Listen::Tcp(address), io::ErrorKind::AddrInUse) => {
+            match ports::listener(address.port()).and_then(|held| Some((held.process?, held.pid?)))
+            {
+                Some((process, pid)) => format!("{name} is held by {process}, process {pid}"),
+                None => format!("{name} is held by another process"),
+            }
+        }
+        _ => format!("{name}: {error}"),
+    })
     .why("calls are still taken by `ooy agi`, as long as the dialplan uses it")
     .next(look)
     .next(places.command("calls serve --listen 127.0.0.1:4574"))

@@ -92,6 +92,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
         reporter: &reporter,
         each: ui.json || ui.verbose,
         sent: 0,
+        dead: 0,
         began,
     };
     let end = loop {
@@ -117,11 +118,16 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     }
     match end {
         End::Empty => {
-            let detail = match sent {
-                0 => "nothing waits".to_owned(),
-                n => format!(
+            let detail = match (sent, teller.dead) {
+                (0, 0) => "nothing waits".to_owned(),
+                (n, 0) => format!(
                     "{} delivered, nothing waits any more",
                     human::count(n, "call")
+                ),
+                (n, dead) => format!(
+                    "{} delivered, {dead} refused for good ({})",
+                    human::count(n, "call"),
+                    places.command("calls list --dead")
                 ),
             };
             reporter.tell("calls", Kind::Done, took, detail);
@@ -142,6 +148,7 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     );
     Err(match end {
         End::Stopped(_, fault) => fault.into(),
+        End::Spool(kind, words) => failed("delivering calls", io::Error::new(kind, words)),
         End::GaveUp(why) => Box::new(still_waiting(places, left, &why)).into(),
         End::Told | End::Empty => Box::new(
             Fault::new(
@@ -219,6 +226,7 @@ pub(super) struct Teller<'a> {
     /// Each call that is sent is worth a line.
     pub each: bool,
     pub sent: usize,
+    pub dead: usize,
     pub began: Instant,
 }
 
@@ -266,6 +274,7 @@ impl Teller<'_> {
                 reporter.tell("calls", Kind::Progress, None, detail);
             }
             Event::Dead { record, why } => {
+                self.dead += 1;
                 let detail = format!("RapidPro will never take it: {}", text::sanitize(why));
                 reporter.call("call", record.id.as_str(), Kind::Failed, None, detail);
             }

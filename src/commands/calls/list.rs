@@ -19,6 +19,9 @@ use crate::ui::{Paint, Ui, human};
 /// So many of each kind, where nothing else is said and a person reads.
 const LINES: usize = 20;
 
+/// Of so many that wait the true order is found out; of more, roughly.
+const READ: usize = 2000;
+
 /// How many there are of each kind.
 struct Counts {
     waiting: usize,
@@ -107,17 +110,21 @@ fn kinds(
         }
         let total = entries.len() + more.len();
         let mut records = Vec::new();
-        for entry in &entries {
-            if records.len() >= lines {
-                break;
-            }
+        // What was tried lately has been written lately: the true order is in the records.
+        let read = if oldest_first { lines.max(READ) } else { lines };
+        for entry in entries.iter().take(read) {
             // Moved on meanwhile, or damaged: the deliverer's business.
             if let Some(Ok(record)) = spool.read(folder, &entry.id)? {
                 records.push(record);
             }
         }
-        let room = lines.saturating_sub(records.len());
-        records.extend(more.into_iter().take(room));
+        records.extend(more);
+        if oldest_first {
+            records.sort_by(|a, b| {
+                (a.accepted_at, a.mono_ms, &a.id).cmp(&(b.accepted_at, b.mono_ms, &b.id))
+            });
+        }
+        records.truncate(lines);
         kinds.push(Kind {
             name,
             records,
@@ -179,6 +186,9 @@ fn head(
     };
     ui.out(&line)?;
     match who {
+        Some(who) if waiting > 0 && state.stopped.is_some() => {
+            notes.push(format!("tried again by {who}"));
+        }
         Some(who) if waiting > 0 => notes.push(format!("delivered by {who}")),
         Some(who) => notes.push(format!("{who} is ready for the next")),
         None if waiting > 0 => notes.push(format!(
