@@ -349,7 +349,7 @@ impl CallLog {
         let line = self
             .0
             .iter()
-            .filter(|line| line.contains("ERROR[") && line.contains("call not taken by ooy"))
+            .filter(|line| line.contains(" ERROR["))
             .find_map(|line| line.split_once("to hand it in: "));
         let line = line.unwrap_or_else(|| panic!("nothing to hand in: {self:#?}"));
         line.1.to_owned()
