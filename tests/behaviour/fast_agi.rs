@@ -90,6 +90,19 @@ fn converse(stream: impl Read, mut answers: impl Write) -> bool {
     taken
 }
 
+#[track_caller]
+fn arrived(world: &World, count: usize) {
+    let began = Instant::now();
+    while world.api.starts().len() < count {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "not all have arrived: {}",
+            world.describe()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn many_channels_are_served_at_once() {
     let mut world = World::new();
@@ -104,9 +117,7 @@ fn many_channels_are_served_at_once() {
         world.calls.push(converse(stream, stream));
     }
     assert!(world.calls.iter().all(|taken| *taken));
-    until("all have arrived", Duration::from_secs(60), || {
-        world.api.starts().len() == 200
-    });
+    arrived(&world, 200);
     assert_eq!(server.terminate(), Some(0));
     world.deliver();
     world.assert_exactly_once();
@@ -155,9 +166,7 @@ fn rude_clients_hold_up_nobody() {
         .unwrap();
     hurried.shutdown(std::net::Shutdown::Both).unwrap();
     world.calls.push(true);
-    until("all have arrived", Duration::from_secs(60), || {
-        world.api.starts().len() == 21
-    });
+    arrived(&world, 21);
     assert_eq!(server.terminate(), Some(0), "also with mute clients");
     drop((mute, unfinished, garbage, endless, web));
     world.deliver();
@@ -240,9 +249,7 @@ fn it_listens_on_a_unix_socket() {
     let answers = stream.try_clone().unwrap();
     world.calls.push(converse(stream, answers));
     assert!(world.calls[0]);
-    until("it has arrived", Duration::from_secs(20), || {
-        world.api.starts().len() == 1
-    });
+    arrived(&world, 1);
     // SAFETY: plain system call; the process is ours and has not been waited for.
     unsafe { libc::kill(process.id() as libc::pid_t, libc::SIGTERM) };
     assert_eq!(process.wait().unwrap().code(), Some(0));

@@ -115,7 +115,7 @@ impl World {
     pub fn describe(&self) -> String {
         let count =
             |folder: &str| std::fs::read_dir(self.spool().join(folder)).map_or(0, Iterator::count);
-        let counts = ["tmp", "new", "sending", "sent", "dead", "damaged"]
+        let counts = ["tmp", "batch", "new", "sending", "sent", "dead", "damaged"]
             .map(|folder| format!("{folder} {}", count(folder)));
         format!(
             "{} calls, {} told; {}; deliverers {:?}\n{}",

@@ -59,6 +59,8 @@ pub struct Incoming {
     boots: HashMap<String, Timestamp>,
     /// Read the whole folder the next time.
     whole: bool,
+    /// A batch came while others were split; the kernel does not tell of it again.
+    batch: bool,
 }
 
 impl Incoming {
@@ -69,6 +71,7 @@ impl Incoming {
             known: HashSet::new(),
             boots: HashMap::new(),
             whole: true,
+            batch: false,
         }
     }
 
@@ -78,11 +81,13 @@ impl Incoming {
         let mut arrived = Arrived::default();
         let mut records = Vec::new();
         let whole = std::mem::replace(&mut self.whole, self.watch.is_none());
-        if whole || told.batch {
+        if whole || told.batch || std::mem::take(&mut self.batch) {
             let (damaged, trouble) = deliverer.split_batches();
             arrived.damaged = damaged;
             arrived.trouble = trouble;
-            told.names.extend(self.told().names);
+            let meanwhile = self.told();
+            told.names.extend(meanwhile.names);
+            self.batch = meanwhile.batch;
         }
         let names = if whole {
             deliverer.names(Folder::New)
@@ -127,6 +132,9 @@ impl Incoming {
     /// Waits until something may have come, at most so long, or until `also` can be read. Answers
     /// whether something may have come.
     pub fn wait(&self, timeout: Duration, also: Option<BorrowedFd>) -> bool {
+        if self.batch {
+            return true;
+        }
         let limit = match &self.watch {
             Some(_) => timeout,
             None => timeout.min(LOOK),
@@ -278,6 +286,30 @@ mod tests {
         spool.accept_batch(&[record("5"), record("6")]).unwrap();
         assert!(incoming.wait(Duration::from_secs(10), None));
         assert_eq!(incoming.take(&deliverer).waiting.len(), 2);
+    }
+
+    #[test]
+    fn batches_that_come_while_others_are_split_are_not_overlooked() {
+        const BATCHES: usize = 300;
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path());
+        let deliverer = spool.deliver().unwrap();
+        let mut incoming = Incoming::new(&deliverer);
+        let writer = std::thread::spawn(move || {
+            for number in 0..BATCHES {
+                let pair = [format!("{number}.1"), format!("{number}.2")];
+                spool.accept_batch(&pair.map(|id| record(&id))).unwrap();
+            }
+        });
+        let mut arrived = 0;
+        while arrived < 2 * BATCHES {
+            assert!(
+                incoming.wait(Duration::from_secs(10), None),
+                "{arrived} calls, and no word of the others"
+            );
+            arrived += incoming.take(&deliverer).waiting.len();
+        }
+        writer.join().unwrap();
     }
 
     #[test]
