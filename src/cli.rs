@@ -71,7 +71,7 @@ pub enum Command {
   ooy init
   ooy init --import /srv/combined/compose-combined.yml
   ooy init --self-signed --set RAPIDPRO_DOMAIN=rapidpro.example.org
-  sudo -E ooy init --pbx --set RAPIDPRO_URL=https://rapidpro.example.org --set-from-env RAPIDPRO_TOKEN")]
+  ooy init --pbx --set RAPIDPRO_URL=https://rapidpro.example.org")]
     Init(Init),
     /// Show what would be deployed, secrets masked; --check validates it
     #[command(after_help = "Examples:
