@@ -406,9 +406,6 @@ impl<'a, W: World> Driver<'a, W> {
         });
         let title = fault.title.as_str();
         stopped.text = title.strip_prefix("calls: ").unwrap_or(title).to_owned();
-        if stop == Stop::Settings && !fault.evidence.is_empty() {
-            stopped.text = format!("{}: {}", stopped.text, fault.evidence.join("; "));
-        }
         let news = !stopped.reported
             || self
                 .stopped
