@@ -65,8 +65,7 @@ pub(super) fn run(ui: &Ui, places: &Places, arguments: &Init) -> Outcome {
         ui.say(&format!("\nnext: nano {}", path.display()));
     }
     ui.say(&format!(
-        "next: {}, which says where its lines go; a dialplan with the lines of the wiki goes on \
-         with a link:\n      sudo ln -sf /usr/local/bin/ooy /opt/rapidpro_connection/update_user_rapidpro.py",
+        "next: {}, which says where its lines go (with --old: how the wiki's lines can stay)",
         places.command("calls dialplan")
     ));
     Ok(0)
