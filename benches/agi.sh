@@ -193,38 +193,6 @@ held_row() { # held_row TEXT NAME PERCENT MOST_MS: the ratio is a target of the 
   echo "| $1 | $(percentile "$2" "$3" | milliseconds) | $(percentile held-peer "$3" | milliseconds) | $(percentile held-newest "$3" | milliseconds) | **$ratio** · $(times_less "$2" held-newest "$3") | $wanted$4 ms | $(target "$reached") |"
 }
 memory_ratio() { echo "$(largest held) $(largest "$1")" | awk '{ printf "%.1f", $2 / $1 }'; }
-rate() {
-  settle
-  peer "$client" processes-peer 60 4 0
-  note "$(rate processes-peer) a second"
-}
-delivery() {
-  docker start "$(rapidpro_container)" >/dev/null
-  rapidpro_found
-  settle
-  # Its limit: the same requests, on one connection as the deliverer has, and on four.
-  "$work/caller" requests limit 1000 1 "$rapidpro" "$token" "$flow" >>"$results"
-  "$work/caller" requests limit-four 2000 4 "$rapidpro" "$token" "$flow" >>"$results"
-  local sent
-  measure deliver "$work/ooy" --home "$pbx" calls deliver
-  nothing_waits
-  sent=$(find "$pbx/spool/sent" -type f | wc -l)
-  ((sent == waiting)) || { echo "$sent of $waiting calls were sent"; return 1; }
-  note "$(deliver_rate) a second; the stand-in takes $(rate limit)"
-}
-
-# --- numbers ----------------------------------------------------------------------------
-
-median_ms() { median | awk '{ printf "%.1f ms", $1 / 1e3 }'; }
-percentile() { # percentile NAME PERCENT: of all, in microseconds
-  values "$1" | sort -g | awk -v p="$2" '{ v[NR] = $1 } END { n = int(NR * p / 100 + 0.9999); print v[n < 1 ? 1 : n] }'
-}
-held_times() { # held_times NAME: `1.23 ms · 2.34 ms`
-  echo "$(percentile "$1" 50) $(percentile "$1" 99)" | awk '{ printf "%.2f ms · %.2f ms", $1 / 1e3, $2 / 1e3 }'
-}
-times_less() { # times_less OURS PEER PERCENT
-  echo "$(percentile "$1" "$3") $(percentile "$2" "$3")" | awk '{ printf "%.0f", $2 / $1 }'
-}
 rate() { values "$1-all" | awk -v n="$(values "$1" | wc -l)" '{ t += $1 } END { printf "%.0f", n * 1e6 / t }'; }
 deliver_rate() { values deliver | awk -v n="$waiting" '{ printf "%.0f", n * 1e6 / $1 }'; }
 largest() { values "$1" 3 | sort -g | tail -n 1; }

@@ -5,6 +5,7 @@
 #[path = "../../src/host"]
 pub mod host {
     pub mod clock;
+    pub mod text;
 }
 
 #[path = "../../src/agi"]

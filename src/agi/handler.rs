@@ -5,14 +5,13 @@ use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::arguments;
 use super::protocol::{Channel, set_variable};
 use super::record::{Moment, Record};
 use super::settings::CallSettings;
 use super::spool::{Accepted, Spool};
+use super::{arguments, delivery};
 use crate::deployment::places::Places;
 use crate::fault::Fault;
-use crate::host::process;
 
 /// The channel variable that tells the dialplan what became of the call.
 pub const STATUS_VARIABLE: &str = "OOY_STATUS";
@@ -93,7 +92,7 @@ pub fn take_over(
     }
     if outcome.status == Status::Queued && !Spool::new(&places.spool).is_delivering() {
         // While Asterisk answers. If it cannot be started the call waits for the next one.
-        let _ = start_deliverer(places);
+        let _ = delivery::start_detached(places);
     }
     if let (true, Some(channel)) = (answer_comes, &mut channel) {
         channel.wait_for_answer(ANSWER_LIMIT);
@@ -152,17 +151,6 @@ fn describe(record: &Record, accepted: Accepted) -> String {
             number.as_deref().unwrap_or_default()
         ),
     }
-}
-
-/// Starts a process that delivers what waits and then ends.
-fn start_deliverer(places: &Places) -> std::io::Result<()> {
-    let mut arguments: Vec<OsString> = Vec::new();
-    if let Some(home) = &places.home {
-        arguments.push("--home".into());
-        arguments.push(home.into());
-    }
-    arguments.extend(["calls", "deliver", "--detached"].map(OsString::from));
-    process::start_detached(&arguments)
 }
 
 #[cfg(test)]

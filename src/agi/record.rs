@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::number;
 use super::time::CallTime;
 use crate::host::clock;
+use crate::host::text::hex;
 
 /// Version of the format. A record of another one is not guessed at.
 pub const SCHEMA: u32 = 1;
@@ -122,10 +123,6 @@ impl From<Id> for String {
 
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 128 random bits. Where the kernel gives none, which no kernel of these years does, clocks and

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::embedded;
 use super::settings::Settings;
 use crate::fault::{Fault, Result};
-use crate::host::files;
+use crate::host::{files, text};
 
 /// What nginx's placeholders may name. No secret is among them.
 const NAMES: &[&str] = &[
@@ -82,12 +82,7 @@ impl Rendered {
                 std::fs::read(settings.places.ssl.join(format!("{host}.crt"))).unwrap_or_default(),
             );
         }
-        let nginx_digest = hasher
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let nginx_digest = text::hex(&hasher.finalize()[..8]);
         Self {
             files,
             nginx_digest,

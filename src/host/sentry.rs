@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::host::https::{Request, Transport};
+use crate::host::text;
 
 /// A report that takes longer is given up: it is not what we are here for.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -124,11 +125,7 @@ fn envelope(report: &Report, id: &str, at: jiff::Timestamp) -> String {
 fn id() -> String {
     use sha2::{Digest as _, Sha256};
     let seed = format!("{:?} {}", jiff::Timestamp::now(), std::process::id());
-    let digest = Sha256::digest(seed.as_bytes());
-    digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    text::hex(&Sha256::digest(seed.as_bytes())[..16])
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! Texts from outside, made fit to be shown on a terminal.
 
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The text without control characters (a log carries strangers' messages; an escape sequence in
 /// one must not steer the operator's terminal) and no longer than `limit` characters.
 pub fn shorten(text: &str, limit: usize) -> String {

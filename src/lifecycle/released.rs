@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::deployment::services::{ReleaseTask, Service};
 use crate::engine::containers::Container;
-use crate::host::files;
+use crate::host::{files, text};
 
 /// The file in a volume that names the image its static files were made of; the release task's
 /// scripts write it.
@@ -30,6 +30,16 @@ struct Released {
     migrations: String,
 }
 
+impl Released {
+    fn new(task: &ReleaseTask, container: &Container, migrations: &str) -> Self {
+        Self {
+            image: container.image_id.clone(),
+            script: text::hex(&Sha256::digest(task.script)),
+            migrations: migrations.to_owned(),
+        }
+    }
+}
+
 /// Whether all that the task would do is done already. `applied` is the digest of what the
 /// database has now. Whatever cannot be seen is not done.
 pub fn nothing_to_do(
@@ -42,11 +52,7 @@ pub fn nothing_to_do(
     let Some(applied) = applied else {
         return false;
     };
-    let wanted = Released {
-        image: container.image_id.clone(),
-        script: digest(task.script),
-        migrations: applied.to_owned(),
-    };
+    let wanted = Released::new(task, container, applied);
     let known = std::fs::read(file(state, service))
         .ok()
         .and_then(|text| serde_json::from_slice::<Released>(&text).ok());
@@ -66,11 +72,7 @@ pub fn remember(
     container: &Container,
     migrations: &str,
 ) {
-    let released = Released {
-        image: container.image_id.clone(),
-        script: digest(task.script),
-        migrations: migrations.to_owned(),
-    };
+    let released = Released::new(task, container, migrations);
     if let Ok(text) = serde_json::to_vec(&released) {
         let _ = files::write_atomic(&file(state, service), &text, 0o600);
     }
@@ -78,9 +80,4 @@ pub fn remember(
 
 fn file(state: &Path, service: &Service) -> PathBuf {
     state.join("release").join(format!("{}.json", service.name))
-}
-
-fn digest(text: &str) -> String {
-    let hash = Sha256::digest(text);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

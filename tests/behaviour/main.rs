@@ -18,7 +18,6 @@ mod interrupted;
 mod logs;
 mod misfortunes;
 mod nginx;
-
 mod pbx;
 mod pull;
 mod rapidpro_api;

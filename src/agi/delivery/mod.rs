@@ -14,12 +14,14 @@ mod tests;
 mod wake;
 mod world;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use super::record::Record;
 use super::settings::CallSettings;
 use super::spool::{Busy, Spool};
 use crate::deployment::places::Places;
+use crate::host::process;
 
 pub use driver::{End, Event, Until};
 pub use wake::{Bell, Stopper, kick};
@@ -64,4 +66,15 @@ pub fn run(
             return Ok(end);
         }
     }
+}
+
+/// Starts a process that delivers what waits and then ends.
+pub fn start_detached(places: &Places) -> std::io::Result<()> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    if let Some(home) = &places.home {
+        arguments.push("--home".into());
+        arguments.push(home.into());
+    }
+    arguments.extend(["calls", "deliver", "--detached"].map(OsString::from));
+    process::start_detached(&arguments)
 }

@@ -1,6 +1,5 @@
 //! `ooy calls deliver`: what waits, now. In the background, the process that `ooy agi` starts.
 
-use std::ffi::OsString;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -115,7 +114,8 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
     let took = Some(began.elapsed());
     if left > 0 && !spool.is_delivering() {
         // Calls that came meanwhile relied on us.
-        start_detached(places);
+        // If it cannot be started the next call starts one.
+        let _ = delivery::start_detached(places);
     }
     match end {
         End::Empty => {
@@ -163,16 +163,6 @@ fn deliver(ui: &Ui, places: &Places, stopper: Stopper) -> Outcome {
         )
         .into(),
     })
-}
-
-fn start_detached(places: &Places) {
-    let mut arguments: Vec<OsString> = Vec::new();
-    if let Some(home) = &places.home {
-        arguments.extend(["--home".into(), home.into()]);
-    }
-    arguments.extend(["calls", "deliver", "--detached"].map(OsString::from));
-    // If it cannot be started the next call starts one.
-    let _ = process::start_detached(&arguments);
 }
 
 /// Another process delivers: it is asked to try everything now, and watched. Nothing as an answer

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::{Client, Error};
 
 use super::rows;
+use crate::host::text;
 
 /// SHA-256 over the sorted `app.name` lines of django_migrations; `None` where Django has not
 /// migrated anything yet. A release task prints the same digest when it has ended.
@@ -26,8 +27,7 @@ pub(super) async fn applied(client: &Client) -> Result<Option<String>, Error> {
 fn digest(mut names: Vec<String>) -> String {
     names.sort_unstable();
     names.dedup();
-    let hash = Sha256::digest(names.join("\n"));
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&Sha256::digest(names.join("\n")))
 }
 
 #[cfg(test)]
