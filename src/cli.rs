@@ -107,6 +107,13 @@ pub enum Command {
   ooy logs mailroom courier --since 1h --level warn
   ooy logs --grep 'connection refused' -n 500")]
     Logs(Logs),
+    /// Say what is wrong, how that is known, why it matters, and what repairs it
+    #[command(after_help = "Examples:
+  ooy diagnose
+  ooy diagnose --list
+  ooy diagnose casepro-sync disk-full
+  ooy diagnose --json")]
+    Diagnose(Diagnose),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -225,6 +232,16 @@ pub struct Logs {
     /// Only what was written to standard error
     #[arg(long)]
     pub stderr: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diagnose {
+    /// Checks, by their names or by what they find; none: all
+    #[arg(value_name = "CHECK")]
+    pub checks: Vec<String>,
+    /// Name the checks and what each can find, and look at nothing
+    #[arg(long)]
+    pub list: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod agi;
 mod cli;
 mod commands;
 mod deployment;
+mod diagnosis;
 mod engine;
 mod fault;
 mod host;

@@ -230,6 +230,11 @@ impl Settings {
         self.get(name).parse().unwrap_or_default()
     }
 
+    /// A setting of kind [`Kind::Interval`] or [`Kind::Pause`], checked when it was read.
+    pub fn interval(&self, name: &str) -> std::time::Duration {
+        keys::interval(self.get(name)).unwrap_or_default()
+    }
+
     /// The three PostgreSQL databases.
     pub fn databases(&self) -> Vec<Database> {
         [

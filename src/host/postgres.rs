@@ -23,6 +23,7 @@ mod fault;
 mod guard;
 mod migrations;
 mod names;
+pub mod session;
 #[cfg(test)]
 mod tests;
 

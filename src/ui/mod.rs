@@ -3,6 +3,7 @@
 pub mod human;
 pub mod progress;
 pub mod table;
+pub mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
 

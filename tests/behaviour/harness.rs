@@ -4,6 +4,7 @@
 //! The surroundings (a real Engine, PostgreSQL and Redis, the stand-in images) come from
 //! scripts/test, in environment variables OOY_BIN and OOY_TEST_*.
 
+use std::io::{Read as _, Seek as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -192,8 +193,7 @@ impl Home {
             surroundings("OOY_TEST_REDIS_HOST"),
             surroundings("OOY_TEST_REDIS_PORT")
         );
-        // Sixteen databases, three a deployment, two deployments at a time.
-        let first = NUMBER.fetch_add(1, Ordering::Relaxed) % 5 * 3;
+        let first = next_number() % 400 * 3;
         let mut command = self.command(&["init", "--self-signed"]);
         let mut secret = |name: &str, value: String| {
             command.env(name, value).args(["--set-from-env", name]);
@@ -429,6 +429,26 @@ impl Drop for Home {
             );
         }
     }
+}
+
+/// A number that no other deployment of this data-services folder has had lately, in whichever
+/// process: two on the same Redis databases would be a fault that diagnose finds.
+fn next_number() -> usize {
+    let path = Path::new(&surroundings("OOY_TEST_DATA")).join("deployments");
+    let mut file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .unwrap();
+    file.lock().unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    let number = text.trim().parse().unwrap_or(0);
+    file.rewind().unwrap();
+    write!(file, "{}", number + 1).unwrap();
+    number
 }
 
 /// The stand-in image of a service with the tag it was built with.

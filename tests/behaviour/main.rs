@@ -8,6 +8,7 @@ mod calls;
 mod command_line;
 mod crash;
 mod daemon;
+mod diagnose;
 mod dialplans;
 mod fast_agi;
 mod harness;

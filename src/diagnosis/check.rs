@@ -1,0 +1,124 @@
+//! What a check is, and how it can end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use super::cause::Rule;
+use super::code::Code;
+use super::finding::Finding;
+use super::scene::Scene;
+
+/// One question about the deployment.
+pub struct Check {
+    /// Its name: `ooy diagnose NAME` runs it.
+    pub name: &'static str,
+    /// What it looks at, for `--list`.
+    pub about: &'static str,
+    /// What it can find.
+    pub codes: &'static [Code],
+    /// Looks. It changes nothing, and may be dropped at any await.
+    pub run: fn(Rc<Scene>) -> Looking,
+}
+
+/// A look under way.
+pub type Looking = Pin<Box<dyn Future<Output = Checked>>>;
+
+/// How a look ended.
+pub type Checked = Result<Report, Halt>;
+
+/// The checks of one subject, and what explains their findings.
+pub struct Subject {
+    /// Its checks.
+    pub checks: &'static [Check],
+    /// What explains their findings.
+    pub rules: &'static [Rule],
+}
+
+/// What a check has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What is wrong; nothing: all is well.
+    pub findings: Vec<Finding>,
+    /// Figures that an operator watches, where all is well: "disk 61 %".
+    pub figures: Vec<String>,
+}
+
+impl Report {
+    /// All is well.
+    pub fn fine() -> Self {
+        Self::default()
+    }
+
+    /// One more finding.
+    pub fn found(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// One more figure.
+    pub fn figure(&mut self, text: impl Into<String>) {
+        self.figures.push(text.into());
+    }
+}
+
+impl From<Finding> for Report {
+    fn from(finding: Finding) -> Self {
+        Self {
+            findings: vec![finding],
+            figures: Vec::new(),
+        }
+    }
+}
+
+/// Why a check saw nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// This deployment has nothing of the kind: not asked, and not missed.
+    Unused(String),
+    /// Something else has to work first. Another check finds out about it, under this code.
+    Blocked {
+        /// What another check finds.
+        by: Code,
+        /// In words, with the subject first.
+        why: String,
+    },
+    /// It could not look: no right to, no answer in time, an answer that makes no sense.
+    Unknown(String),
+}
+
+impl Halt {
+    /// It could not look.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Halt::Unknown(why.into())
+    }
+
+    /// There is nothing of the kind here.
+    pub fn unused(why: impl Into<String>) -> Self {
+        Halt::Unused(why.into())
+    }
+
+    /// Something else has to work first.
+    pub fn blocked(by: Code, why: impl Into<String>) -> Self {
+        Halt::Blocked {
+            by,
+            why: why.into(),
+        }
+    }
+}
+
+/// Work that may block its thread (files, `/proc`), on a thread of its own: a disk or a mount that
+/// hangs must hold up neither the other checks nor the end of the program.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Halt> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("check".into())
+        .spawn(move || {
+            let _ = sender.send(work());
+        })
+        .map_err(|error| Halt::unknown(format!("no thread could be started: {error}")))?;
+    receiver
+        .await
+        .map_err(|_| Halt::unknown("the check met a case it was not made for"))
+}

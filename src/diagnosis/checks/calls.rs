@@ -1,0 +1,9 @@
+//! calls.
+
+use crate::diagnosis::check::Subject;
+
+/// The checks of this subject.
+pub const SUBJECT: Subject = Subject {
+    checks: &[],
+    rules: &[],
+};

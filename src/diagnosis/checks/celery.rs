@@ -1,0 +1,9 @@
+//! celery.
+
+use crate::diagnosis::check::Subject;
+
+/// The checks of this subject.
+pub const SUBJECT: Subject = Subject {
+    checks: &[],
+    rules: &[],
+};

@@ -1,0 +1,226 @@
+//! What the checks of one diagnosis look at together: each thing is fetched once, when the first
+//! check wants it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use super::check::Halt;
+use super::code::Code;
+use super::samples::{Sample, Samples};
+use crate::deployment::keys;
+use crate::deployment::settings::{Database, RedisDatabase};
+use crate::engine::containers::{Container, State};
+use crate::engine::{self, Engine};
+use crate::host::postgres::session::Session;
+use crate::host::redis::resp::Connection;
+use crate::lifecycle::Context;
+
+/// The deployment under the eyes of its checks.
+pub struct Scene {
+    /// Its settings (with defaults where a value is wrong), services and secrets.
+    pub context: Context,
+    /// What is wrong with the settings, one line each, as `ooy config --check` says it.
+    pub wrong_settings: Vec<String>,
+    /// When the diagnosis began.
+    pub now: Timestamp,
+    /// How long a check may take.
+    pub deadline: Duration,
+    /// Figures of earlier diagnoses.
+    pub samples: Samples,
+    ends: Instant,
+    new_samples: RefCell<Vec<(String, Sample)>>,
+    engine: OnceCell<Result<Engine, engine::Error>>,
+    containers: OnceCell<Result<Vec<Container>, engine::Error>>,
+    sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
+}
+
+impl Scene {
+    /// The scene of a deployment.
+    pub fn new(context: Context, wrong_settings: Vec<String>) -> Self {
+        let deadline = context.settings.interval("DIAGNOSE_TIMEOUT");
+        let samples = Samples::load(&context.settings.places.state);
+        Self {
+            context,
+            wrong_settings,
+            now: Timestamp::now(),
+            deadline,
+            samples,
+            ends: Instant::now() + deadline,
+            new_samples: RefCell::default(),
+            engine: OnceCell::new(),
+            containers: OnceCell::new(),
+            sessions: ["rapidpro", "casepro", "contentrepo"]
+                .into_iter()
+                .map(|owner| (owner, OnceCell::new()))
+                .collect(),
+        }
+    }
+
+    /// Time that is left to a single step of a check, so that the check itself can still say what
+    /// did not answer: a little less than until its deadline.
+    pub fn time_left(&self) -> Duration {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        left.saturating_sub(self.deadline / 10)
+            .max(Duration::from_millis(50))
+    }
+
+    /// A command line of `ooy` for this deployment, as the operator has to type it.
+    pub fn command(&self, rest: &str) -> String {
+        self.context.command(rest)
+    }
+
+    /// Keeps a figure for later diagnoses (`Samples::of`).
+    pub fn sample(&self, name: impl Into<String>, value: f64) {
+        let sample = Sample {
+            at: self.now,
+            value,
+        };
+        self.new_samples.borrow_mut().push((name.into(), sample));
+    }
+
+    /// Writes the new figures beside the old ones.
+    pub fn keep_samples(self) {
+        self.samples.keep(self.new_samples.into_inner());
+    }
+
+    /// Docker.
+    pub async fn engine(&self) -> Result<&Engine, Halt> {
+        self.try_engine().await.as_ref().map_err(|error| {
+            Halt::blocked(
+                Code::EngineUnreachable,
+                format!("Docker does not answer: {error}"),
+            )
+        })
+    }
+
+    /// Docker, and why not.
+    pub async fn try_engine(&self) -> &Result<Engine, engine::Error> {
+        self.engine.get_or_init(Engine::connect).await
+    }
+
+    /// All containers of the deployment, one-offs included.
+    pub async fn containers(&self) -> Result<&[Container], Halt> {
+        let engine = self.engine().await?;
+        let project = self.context.settings.project();
+        match self
+            .containers
+            .get_or_init(|| engine.containers(project))
+            .await
+        {
+            Ok(containers) => Ok(containers),
+            Err(error) => Err(Halt::unknown(format!(
+                "the containers cannot be listed: {error}"
+            ))),
+        }
+    }
+
+    /// The container of a service: of several the one that runs.
+    pub async fn container(&self, service: &str) -> Result<Option<&Container>, Halt> {
+        let containers = self.containers().await?;
+        let of_service = || {
+            containers
+                .iter()
+                .filter(|container| !container.oneoff && container.service == service)
+        };
+        Ok(of_service()
+            .find(|container| container.is_running())
+            .or_else(|| of_service().next()))
+    }
+
+    /// The container of a service that runs; another check finds out why it does not.
+    pub async fn running(&self, service: &str) -> Result<&Container, Halt> {
+        let Some(container) = self.container(service).await? else {
+            return Err(Halt::blocked(
+                Code::ServiceMissing,
+                format!("{service} has no container"),
+            ));
+        };
+        let by = match container.state {
+            State::Running => return Ok(container),
+            State::Paused => Code::ServicePaused,
+            State::Restarting => Code::RestartLoop,
+            _ => Code::ServiceExited,
+        };
+        let state = crate::lifecycle::readiness::word(container);
+        Err(Halt::blocked(by, format!("{service} is {state}")))
+    }
+
+    /// Where a running service listens in the deployment's network.
+    pub async fn address(&self, service: &str, port: u16) -> Result<SocketAddr, Halt> {
+        let container = self.running(service).await?;
+        let addresses = &container.addresses;
+        addresses
+            .iter()
+            .find(|address| matches!(address, IpAddr::V4(_)))
+            .or(addresses.first())
+            .map(|address| SocketAddr::new(*address, port))
+            .ok_or_else(|| Halt::unknown(format!("{service} has no address in the network")))
+    }
+
+    /// The PostgreSQL database of `rapidpro`, `casepro` or `contentrepo`, as the settings have it.
+    pub fn database(&self, owner: &str) -> Result<Database, Halt> {
+        let databases = self.context.settings.databases();
+        let found = databases
+            .into_iter()
+            .find(|database| database.owner == owner);
+        found.ok_or_else(|| self.not_set(&format!("{}_DATABASE_URL", owner.to_uppercase())))
+    }
+
+    /// The Redis database of `rapidpro`, `casepro` or `contentrepo`, as the settings have it.
+    pub fn redis_database(&self, owner: &str) -> Result<RedisDatabase, Halt> {
+        let databases = self.context.settings.redis_databases();
+        let found = databases
+            .into_iter()
+            .find(|database| database.owner == owner);
+        found.ok_or_else(|| self.not_set(&format!("{}_REDIS_URL", owner.to_uppercase())))
+    }
+
+    fn not_set(&self, setting: &str) -> Halt {
+        let placeholder = self
+            .wrong_settings
+            .iter()
+            .any(|wrong| wrong.contains(setting) && wrong.contains(keys::PLACEHOLDER));
+        let by = if placeholder {
+            Code::SettingPlaceholder
+        } else {
+            Code::SettingMissing
+        };
+        Halt::blocked(by, format!("{setting} is not set"))
+    }
+
+    /// A read-only session on the database of `rapidpro`, `casepro` or `contentrepo`, shared by all
+    /// checks.
+    pub async fn postgres(&self, owner: &'static str) -> Result<&Session, Halt> {
+        let database = self.database(owner)?;
+        let Some(cell) = self.sessions.get(owner) else {
+            return Err(Halt::unknown(format!("{owner} has no database")));
+        };
+        let deadline = self.time_left();
+        cell.get_or_init(|| Session::open(&database.url, deadline))
+            .await
+            .as_ref()
+            .map_err(|why| {
+                Halt::blocked(
+                    Code::PostgresUnreachable,
+                    format!("PostgreSQL, database {}: {why}", database.url.database()),
+                )
+            })
+    }
+
+    /// A connection of its own to the Redis database of `rapidpro`, `casepro` or `contentrepo`.
+    pub async fn redis(&self, owner: &str) -> Result<Connection, Halt> {
+        let database = self.redis_database(owner)?;
+        let until = tokio::time::Instant::now() + self.time_left();
+        Connection::open(&database.url, until).await.map_err(|why| {
+            Halt::blocked(
+                Code::RedisUnreachable,
+                format!("Redis, database {}: {why}", database.url.db()),
+            )
+        })
+    }
+}
