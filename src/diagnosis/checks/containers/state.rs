@@ -69,6 +69,12 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
     for (service, container) in paused {
         report.found(frozen(&scene, service, container));
     }
+    if report.findings.is_empty() {
+        report.figure(format!(
+            "{} services up",
+            scene.context.stack.services.len()
+        ));
+    }
     if let Some(last) = past.under_way() {
         for finding in &mut report.findings {
             being_worked_on(finding, &last, &scene);
