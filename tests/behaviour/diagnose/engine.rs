@@ -18,6 +18,8 @@ fn without_docker_nothing_else_is_blamed() {
         "Docker is not installed, or has never run"
     );
     assert_eq!(diagnosed.explained(), ["unknown"]);
+    let shown = home.ooy(&["diagnose", "docker-engine"]).expect(1);
+    insta::assert_snapshot!("diagnose-engine-unreachable", home.tidy(&shown.stdout));
 
     let socket = home.folder.join("docker.sock");
     // A socket whose owner has gone.
@@ -30,8 +32,6 @@ fn without_docker_nothing_else_is_blamed() {
         "Docker does not run: its daemon does not answer"
     );
     assert_eq!(finding["fix"]["manual"][0], "sudo systemctl start docker");
-    let shown = home.ooy(&["diagnose", "docker-engine"]).expect(1);
-    insta::assert_snapshot!("diagnose-engine-unreachable", home.tidy(&shown.stdout));
     home.docker_host = None;
 }
 
