@@ -297,7 +297,8 @@ async fn plain(scene: &Scene, service: &Service, container: &Container) -> Findi
             "Docker",
         ));
     }
-    if container.restart == "always" && container.state == State::Exited {
+    let given_up = !container.error.is_empty();
+    if container.restart == "always" && container.state == State::Exited && !given_up {
         finding = finding.cause(
             "somebody ended it by docker stop or docker kill: otherwise Docker would have started \
              it again",
