@@ -96,3 +96,93 @@ fn data(finding: &Finding, stack: &Stack) -> Option<&'static str> {
         stack.service(service)?.data
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::places::Places;
+    use crate::deployment::settings::Settings;
+
+    fn stack() -> Stack {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(Some(folder.path()));
+        std::fs::write(&places.env_file, "").unwrap();
+        Stack::load(&Settings::load_with_faults(&places).unwrap().0).unwrap()
+    }
+
+    fn explained(findings: Vec<Finding>, rules: &[Rule]) -> Vec<Option<Code>> {
+        let mut findings = findings;
+        explain(&mut findings, rules, &stack());
+        findings.iter().map(|finding| finding.caused_by).collect()
+    }
+
+    #[test]
+    fn the_nearest_cause_explains() {
+        let rules = [
+            rule(Code::RapidproUnreachable, Code::DiskFull, When::Always),
+            rule(
+                Code::RapidproUnreachable,
+                Code::PostgresUnreachable,
+                When::Always,
+            ),
+            rule(Code::PostgresUnreachable, Code::DiskFull, When::Always),
+        ];
+        let findings = vec![
+            Finding::error(Code::DiskFull, ""),
+            Finding::error(Code::PostgresUnreachable, ""),
+            Finding::error(Code::RapidproUnreachable, ""),
+        ];
+        assert_eq!(
+            explained(findings, &rules),
+            [None, Some(Code::DiskFull), Some(Code::PostgresUnreachable)]
+        );
+    }
+
+    #[test]
+    fn services_explain_what_needs_them_and_nothing_else() {
+        let rules = [rule(Code::QueueGrowing, Code::ServicePaused, When::Needs)];
+        let paused = |service: &str| Finding::error(Code::ServicePaused, "").service(service);
+        let growing = || Finding::error(Code::QueueGrowing, "").service("rapidpro-celery");
+        for (service, explains) in [
+            ("rapidpro-celery", true),
+            ("rapidpro", true),
+            ("elasticsearch", true),
+            ("casepro", false),
+            ("nginx", false),
+        ] {
+            let causes = explained(vec![growing(), paused(service)], &rules);
+            assert_eq!(causes[0].is_some(), explains, "{service}");
+        }
+    }
+
+    #[test]
+    fn a_database_explains_what_uses_it() {
+        let rules = [rule(
+            Code::CaseproSyncStalled,
+            Code::RedisUnreachable,
+            When::SameData,
+        )];
+        let stalled = || Finding::error(Code::CaseproSyncStalled, "").service("casepro-celery");
+        for (owner, explains) in [("casepro", true), ("rapidpro", false)] {
+            let cause = Finding::error(Code::RedisUnreachable, "").owner(owner);
+            assert_eq!(
+                explained(vec![stalled(), cause], &rules)[0].is_some(),
+                explains
+            );
+        }
+    }
+
+    #[test]
+    fn an_info_explains_nothing() {
+        let rules = [rule(
+            Code::ElasticsearchRed,
+            Code::MaxMapCountLow,
+            When::Always,
+        )];
+        let findings = vec![
+            Finding::error(Code::ElasticsearchRed, ""),
+            Finding::info(Code::MaxMapCountLow, ""),
+        ];
+        assert_eq!(explained(findings, &rules)[0], None);
+    }
+}
