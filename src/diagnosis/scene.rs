@@ -13,12 +13,15 @@ use super::check::Halt;
 use super::code::Code;
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
-use crate::deployment::settings::{Database, RedisDatabase};
+use crate::deployment::settings::{Database, RedisDatabase, Settings};
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
 use crate::host::postgres::session::Session;
 use crate::host::redis::resp::Connection;
 use crate::lifecycle::Context;
+
+/// Why most checks have nothing to look at on a telephone exchange.
+pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
 
 /// The deployment under the eyes of its checks.
 pub struct Scene {
@@ -26,6 +29,8 @@ pub struct Scene {
     pub context: Context,
     /// What is wrong with the settings, one line each, as `ooy config --check` says it.
     pub wrong_settings: Vec<String>,
+    /// This host has no deployment: it is a telephone exchange that hands its calls over.
+    pub only_calls: bool,
     /// When the diagnosis began.
     pub now: Timestamp,
     /// How long a check may take.
@@ -44,9 +49,19 @@ impl Scene {
     pub fn new(context: Context, wrong_settings: Vec<String>) -> Self {
         let deadline = context.settings.interval("DIAGNOSE_TIMEOUT");
         let samples = Samples::load(&context.settings.places.state);
+        let only_calls = Settings::only_calls(&wrong_settings);
+        let wrong_settings = if only_calls {
+            wrong_settings
+                .into_iter()
+                .filter(|line| !line.ends_with(" is missing"))
+                .collect()
+        } else {
+            wrong_settings
+        };
         Self {
             context,
             wrong_settings,
+            only_calls,
             now: Timestamp::now(),
             deadline,
             samples,
@@ -90,6 +105,9 @@ impl Scene {
 
     /// Docker.
     pub async fn engine(&self) -> Result<&Engine, Halt> {
+        if self.only_calls {
+            return Err(Halt::unused(NO_DEPLOYMENT));
+        }
         self.try_engine().await.as_ref().map_err(|error| {
             Halt::blocked(
                 Code::EngineUnreachable,

@@ -44,6 +44,19 @@ const SUBJECTS: &[&Subject] = &[
     &calls::SUBJECT,
 ];
 
+/// Whether a check is of use on a host without a deployment, a telephone exchange.
+pub fn is_for_any_host(check: &Check) -> bool {
+    [
+        &settings::SUBJECT,
+        &disk::SUBJECT,
+        &host::SUBJECT,
+        &calls::SUBJECT,
+    ]
+    .iter()
+    .flat_map(|subject| subject.checks)
+    .any(|known| known.name == check.name)
+}
+
 /// All checks.
 pub fn all() -> impl Iterator<Item = &'static Check> {
     SUBJECTS.iter().flat_map(|subject| subject.checks)

@@ -10,7 +10,7 @@ const SECRET: &str = "hunter2secret";
 
 fn scene(folder: &std::path::Path) -> Scene {
     let places = Places::new(Some(folder));
-    let text = format!("DIAGNOSE_TIMEOUT=1s\nEMAIL_HOST_PASSWORD={SECRET}\n");
+    let text = format!("DIAGNOSE_TIMEOUT=1s\nEMAIL_HOST=smtp.test\nEMAIL_HOST_PASSWORD={SECRET}\n");
     std::fs::write(&places.env_file, text).unwrap();
     let (settings, wrong) = Settings::load_with_faults(&places).unwrap();
     let stack = Stack::load(&settings).unwrap();
@@ -184,4 +184,22 @@ fn the_json_has_the_documented_form() {
     );
     assert_eq!(keys(&finding["fix"]), "command interrupts manual");
     assert_eq!(keys(&json["checks"][0]), "check result took_ms");
+}
+
+#[test]
+fn a_telephone_exchange_is_asked_only_for_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = scene(folder.path());
+    assert!(!scene.only_calls);
+    scene.only_calls = true;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let fails = check("of-a-deployment", |_| {
+        Box::pin(async { Err(Halt::unknown("no Docker")) })
+    });
+    let diagnosis = tokio::task::LocalSet::new().block_on(&runtime, run(scene, &[fails], |_| {}));
+    assert!(diagnosis.ok);
+    assert_eq!(diagnosis.checks[0].result, Result::Skipped);
 }
