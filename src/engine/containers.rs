@@ -85,6 +85,10 @@ pub struct Container {
     pub restarts: i64,
     /// Start of the present or last process.
     pub started_at: Option<Timestamp>,
+    /// End of the last process, while none runs.
+    pub finished_at: Option<Timestamp>,
+    /// What its health check printed the last time.
+    pub health_says: String,
     /// Process id on the host, while it runs.
     pub pid: Option<u32>,
     /// Addresses in its networks.
@@ -256,6 +260,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .as_ref()
             .and_then(|health| health.failing_streak)
             .is_some_and(|streak| streak > 0),
+        health_says: state
+            .health
+            .as_ref()
+            .and_then(|health| health.log.as_ref()?.last()?.output.clone())
+            .unwrap_or_default(),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -267,6 +276,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         error: state.error.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         started_at: time(state.started_at.as_deref()),
+        finished_at: time(state.finished_at.as_deref()),
         pid: state
             .pid
             .and_then(|pid| u32::try_from(pid).ok())

@@ -9,6 +9,8 @@ pub mod disk;
 pub mod files;
 pub mod http;
 pub mod https;
+pub mod kernel_log;
+pub mod locks;
 pub mod notify;
 pub mod ports;
 pub mod postgres;
