@@ -97,6 +97,10 @@ pub struct Container {
     pub volumes: Vec<PathBuf>,
     /// Its log file on the host.
     pub log_path: Option<PathBuf>,
+    /// What keeps its log (`json-file`).
+    pub log_driver: String,
+    /// How: `max-size`, `max-file`.
+    pub log_options: HashMap<String, String>,
     /// Restart policy (`always`, `no`, …).
     pub restart: String,
     /// Labels, the Engine's order.
@@ -226,9 +230,10 @@ fn read(answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-    let restart = answer
-        .host_config
-        .and_then(|host| host.restart_policy)
+    let host = answer.host_config.unwrap_or_default();
+    let log = host.log_config.unwrap_or_default();
+    let restart = host
+        .restart_policy
         .and_then(|policy| policy.name)
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
@@ -299,6 +304,8 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .log_path
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        log_driver: log.typ.unwrap_or_default(),
+        log_options: log.config.unwrap_or_default(),
         restart,
         labels,
     }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod https;
 pub mod kernel_log;
 pub mod locks;
+pub mod memory;
 pub mod notify;
 pub mod ports;
 pub mod postgres;

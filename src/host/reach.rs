@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use self::hint::on_machine;
 use crate::fault::Fault;
 
-pub(super) mod hint;
+pub mod hint;
 
 /// Why no TCP connection came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
