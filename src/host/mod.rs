@@ -9,6 +9,7 @@ pub mod disk;
 pub mod files;
 pub mod http;
 pub mod https;
+pub mod netns;
 pub mod notify;
 pub mod ports;
 pub mod postgres;
