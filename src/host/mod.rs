@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cmd;
 pub mod disk;
 pub mod files;
+pub mod firewall;
 pub mod http;
 pub mod https;
 pub mod netns;
