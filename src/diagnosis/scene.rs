@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::check::Halt;
 use super::code::Code;
+use super::data::{self, Look};
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
 use crate::deployment::settings::{Database, RedisDatabase, Settings};
@@ -48,6 +49,7 @@ pub struct Scene {
     new_samples: RefCell<Vec<(String, Sample)>>,
     engine: OnceCell<Result<Engine, engine::Error>>,
     containers: OnceCell<Result<Vec<Container>, engine::Error>>,
+    data: OnceCell<Look>,
     sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
     compose: OnceCell<Result<Hashes, Box<Fault>>>,
 }
@@ -78,6 +80,7 @@ impl Scene {
             engine: OnceCell::new(),
             containers: OnceCell::new(),
             compose: OnceCell::new(),
+            data: OnceCell::new(),
             sessions: ["rapidpro", "casepro", "contentrepo"]
                 .into_iter()
                 .map(|owner| (owner, OnceCell::new()))
@@ -246,6 +249,11 @@ impl Scene {
             Code::SettingMissing
         };
         Halt::blocked(by, format!("{setting} is not set"))
+    }
+
+    /// What PostgreSQL and Redis answer, here and in the containers' network.
+    pub async fn data(&self) -> &Look {
+        self.data.get_or_init(|| data::look(self)).await
     }
 
     /// A read-only session on the database of `rapidpro`, `casepro` or `contentrepo`, shared by all

@@ -1,5 +1,6 @@
 //! The checks, one file a subject.
 
+mod access;
 mod bigquery;
 mod calls;
 mod casepro;
@@ -13,6 +14,7 @@ mod engine;
 mod host;
 mod nginx;
 mod operations;
+mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
