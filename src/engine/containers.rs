@@ -97,6 +97,30 @@ pub struct Container {
     pub restart: String,
     /// Labels, the Engine's order.
     pub labels: HashMap<String, String>,
+    /// Its environment, from its image and its configuration.
+    pub environment: Environment,
+}
+
+/// The environment of a container. Much of it is secret, so only single values are handed out, and
+/// none of them is written by `{:?}`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(Vec<String>);
+
+impl Environment {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .filter_map(|line| line.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Environment({} variables)", self.0.len())
+    }
 }
 
 impl Container {
@@ -291,6 +315,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .map(PathBuf::from),
         restart,
         labels,
+        environment: Environment(config.env.unwrap_or_default()),
     }
 }
 
@@ -300,4 +325,17 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
         .parse()
         .ok()
         .filter(|time: &Timestamp| time.as_second() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_gives_single_values_and_shows_none() {
+        let environment = Environment(vec!["A=1".into(), "SECRET=hemmelig=x".into(), "B".into()]);
+        assert_eq!(environment.get("SECRET"), Some("hemmelig=x"));
+        assert_eq!(environment.get("B"), None);
+        assert_eq!(format!("{environment:?}"), "Environment(3 variables)");
+    }
 }
