@@ -16,6 +16,7 @@ mod operations;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod service;
 mod settings;
 
 use super::cause::Rule;
