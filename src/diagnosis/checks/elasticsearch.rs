@@ -62,11 +62,7 @@ pub const SUBJECT: Subject = Subject {
 
 /// A service whose failure stops the indexer: itself and Elasticsearch. RapidPro's pages, which it
 /// only waits for at start, do not.
-fn of_indexer(
-    _: &Finding,
-    cause: &Finding,
-    stack: &crate::deployment::services::Stack,
-) -> bool {
+fn of_indexer(_: &Finding, cause: &Finding, stack: &crate::deployment::services::Stack) -> bool {
     cause
         .service
         .as_deref()
@@ -77,11 +73,7 @@ fn of_indexer(
 const DISK: &str = "disk under the index";
 
 /// Elasticsearch itself has seen a disk that is as good as full (its marks: 85, 90, 95 %).
-fn disk_is_short(
-    effect: &Finding,
-    _: &Finding,
-    _: &crate::deployment::services::Stack,
-) -> bool {
+fn disk_is_short(effect: &Finding, _: &Finding, _: &crate::deployment::services::Stack) -> bool {
     effect
         .evidence
         .iter()
@@ -207,8 +199,10 @@ async fn writes(scene: Rc<Scene>) -> Checked {
             "Elasticsearch accepts no changes: {} read-only",
             match blocked.as_slice() {
                 [one] => format!("{one} is"),
-                several => format!("{} are", words::count(several.len() as u64, "index")
-                    .replace("indexs", "indices")),
+                several => format!(
+                    "{} are",
+                    words::count(several.len() as u64, "index").replace("indexs", "indices")
+                ),
             }
         ),
     )
@@ -231,9 +225,13 @@ async fn writes(scene: Rc<Scene>) -> Checked {
     });
     if let Some(percent) = percent {
         finding = finding.evidence(
-            Evidence::new(DISK, format!("{percent} % used"), "Elasticsearch, port 9200")
-                .threshold("95 % (its flood stage)")
-                .command(curl(container, "/_cat/allocation?v")),
+            Evidence::new(
+                DISK,
+                format!("{percent} % used"),
+                "Elasticsearch, port 9200",
+            )
+            .threshold("95 % (its flood stage)")
+            .command(curl(container, "/_cat/allocation?v")),
         );
     }
     Ok(finding
