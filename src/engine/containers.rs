@@ -107,6 +107,28 @@ pub struct Container {
     pub labels: HashMap<String, String>,
     /// Its environment, from its image and its configuration.
     pub environment: Environment,
+    /// Its ports that the Engine has published on this host.
+    pub published: Vec<Published>,
+}
+
+/// A port of a container that can be reached on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The port in the container, with its protocol: `9200/tcp`.
+    pub port: String,
+    /// The host's address; empty or 0.0.0.0 is every one.
+    pub address: String,
+    /// The host's port.
+    pub host_port: String,
+}
+
+impl Published {
+    /// Only programs on this host itself reach it.
+    pub fn is_local(&self) -> bool {
+        self.address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+    }
 }
 
 /// The environment of a container. Much of it is secret, so only single values are handed out, and
@@ -262,6 +284,18 @@ fn read(answer: ContainerInspectResponse) -> Container {
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "no".to_owned());
+    let published = host
+        .port_bindings
+        .iter()
+        .flatten()
+        .flat_map(|(port, bindings)| {
+            bindings.iter().flatten().map(|binding| Published {
+                port: port.clone(),
+                address: binding.host_ip.clone().unwrap_or_default(),
+                host_port: binding.host_port.clone().unwrap_or_default(),
+            })
+        })
+        .collect();
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -333,6 +367,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         restart,
         labels,
         environment: Environment(config.env.unwrap_or_default()),
+        published,
     }
 }
 

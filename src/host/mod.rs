@@ -18,6 +18,7 @@ pub mod notify;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod processes;
 pub mod reach;
 pub mod redis;
 pub mod sentry;

@@ -18,6 +18,7 @@ mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod service;
 mod settings;
 
 use super::cause::Rule;
