@@ -8,6 +8,7 @@ mod finding;
 mod run;
 mod samples;
 mod scene;
+mod words;
 
 pub use check::Check;
 pub use checks::{all, find};

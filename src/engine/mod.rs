@@ -6,6 +6,7 @@
 pub mod compose;
 pub mod containers;
 pub mod events;
+pub mod files;
 pub mod images;
 pub mod logs;
 pub mod oneoff;

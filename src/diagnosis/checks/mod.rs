@@ -1,5 +1,6 @@
 //! The checks, one file a subject.
 
+mod answering;
 mod bigquery;
 mod calls;
 mod casepro;
