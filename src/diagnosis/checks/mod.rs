@@ -1,6 +1,7 @@
 //! The checks, one file a subject.
 
 mod access;
+mod answering;
 mod bigquery;
 mod calls;
 mod casepro;
