@@ -11,7 +11,7 @@ use super::check::{Check, Checked, Halt, Report};
 use super::checks;
 use super::code::{Code, Severity};
 use super::finding::{Evidence, Finding};
-use super::scene::Scene;
+use super::scene::{NO_DEPLOYMENT, Scene};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -185,6 +185,9 @@ pub async fn run(
 async fn one(check: &'static Check, scene: Rc<Scene>) -> (Checked, Duration) {
     let began = Instant::now();
     let deadline = scene.deadline;
+    if scene.only_calls && !checks::is_for_any_host(check) {
+        return (Err(Halt::unused(NO_DEPLOYMENT)), Duration::ZERO);
+    }
     let mut task = tokio::task::spawn_local((check.run)(scene));
     let outcome = match tokio::time::timeout(deadline, &mut task).await {
         Ok(Ok(outcome)) => outcome,

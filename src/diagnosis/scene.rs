@@ -11,9 +11,10 @@ use tokio::sync::OnceCell;
 
 use super::check::Halt;
 use super::code::Code;
+use super::data::{self, Look};
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
-use crate::deployment::settings::{Database, RedisDatabase};
+use crate::deployment::settings::{Database, RedisDatabase, Settings};
 use crate::engine::compose::Compose;
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
@@ -27,12 +28,17 @@ use crate::lifecycle::preflight::scratch_folder;
 /// compose's digest of each service's configuration, or what it complains of.
 pub type Hashes = Result<BTreeMap<String, String>, String>;
 
+/// Why most checks have nothing to look at on a telephone exchange.
+pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
+
 /// The deployment under the eyes of its checks.
 pub struct Scene {
     /// Its settings (with defaults where a value is wrong), services and secrets.
     pub context: Context,
     /// What is wrong with the settings, one line each, as `ooy config --check` says it.
     pub wrong_settings: Vec<String>,
+    /// This host has no deployment: it is a telephone exchange that hands its calls over.
+    pub only_calls: bool,
     /// When the diagnosis began.
     pub now: Timestamp,
     /// How long a check may take.
@@ -43,6 +49,7 @@ pub struct Scene {
     new_samples: RefCell<Vec<(String, Sample)>>,
     engine: OnceCell<Result<Engine, engine::Error>>,
     containers: OnceCell<Result<Vec<Container>, engine::Error>>,
+    data: OnceCell<Look>,
     sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
     compose: OnceCell<Result<Hashes, Box<Fault>>>,
 }
@@ -52,9 +59,19 @@ impl Scene {
     pub fn new(context: Context, wrong_settings: Vec<String>) -> Self {
         let deadline = context.settings.interval("DIAGNOSE_TIMEOUT");
         let samples = Samples::load(&context.settings.places.state);
+        let only_calls = Settings::only_calls(&wrong_settings);
+        let wrong_settings = if only_calls {
+            wrong_settings
+                .into_iter()
+                .filter(|line| !line.ends_with(" is missing"))
+                .collect()
+        } else {
+            wrong_settings
+        };
         Self {
             context,
             wrong_settings,
+            only_calls,
             now: Timestamp::now(),
             deadline,
             samples,
@@ -63,6 +80,7 @@ impl Scene {
             engine: OnceCell::new(),
             containers: OnceCell::new(),
             compose: OnceCell::new(),
+            data: OnceCell::new(),
             sessions: ["rapidpro", "casepro", "contentrepo"]
                 .into_iter()
                 .map(|owner| (owner, OnceCell::new()))
@@ -99,6 +117,9 @@ impl Scene {
 
     /// Docker.
     pub async fn engine(&self) -> Result<&Engine, Halt> {
+        if self.only_calls {
+            return Err(Halt::unused(NO_DEPLOYMENT));
+        }
         self.try_engine().await.as_ref().map_err(|error| {
             Halt::blocked(
                 Code::EngineUnreachable,
@@ -228,6 +249,11 @@ impl Scene {
             Code::SettingMissing
         };
         Halt::blocked(by, format!("{setting} is not set"))
+    }
+
+    /// What PostgreSQL and Redis answer, here and in the containers' network.
+    pub async fn data(&self) -> &Look {
+        self.data.get_or_init(|| data::look(self)).await
     }
 
     /// A read-only session on the database of `rapidpro`, `casepro` or `contentrepo`, shared by all

@@ -97,10 +97,60 @@ pub struct Container {
     pub volumes: Vec<PathBuf>,
     /// Its log file on the host.
     pub log_path: Option<PathBuf>,
+    /// What keeps its log (`json-file`).
+    pub log_driver: String,
+    /// How: `max-size`, `max-file`.
+    pub log_options: HashMap<String, String>,
     /// Restart policy (`always`, `no`, …).
     pub restart: String,
     /// Labels, the Engine's order.
     pub labels: HashMap<String, String>,
+    /// Its environment, from its image and its configuration.
+    pub environment: Environment,
+    /// Its ports that the Engine has published on this host.
+    pub published: Vec<Published>,
+}
+
+/// A port of a container that can be reached on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The port in the container, with its protocol: `9200/tcp`.
+    pub port: String,
+    /// The host's address; empty or 0.0.0.0 is every one.
+    pub address: String,
+    /// The host's port.
+    pub host_port: String,
+}
+
+impl Published {
+    /// Only programs on this host itself reach it.
+    pub fn is_local(&self) -> bool {
+        self.address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// The environment of a container. Much of it is secret, so only single values are handed out, and
+/// none of them is written by `{:?}`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(Vec<String>);
+
+impl Environment {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .filter_map(|line| line.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Environment({} variables)", self.0.len())
+    }
 }
 
 impl Container {
@@ -226,13 +276,26 @@ fn read(answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-    let restart = answer
-        .host_config
-        .and_then(|host| host.restart_policy)
+    let host = answer.host_config.unwrap_or_default();
+    let log = host.log_config.unwrap_or_default();
+    let restart = host
+        .restart_policy
         .and_then(|policy| policy.name)
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "no".to_owned());
+    let published = host
+        .port_bindings
+        .iter()
+        .flatten()
+        .flat_map(|(port, bindings)| {
+            bindings.iter().flatten().map(|binding| Published {
+                port: port.clone(),
+                address: binding.host_ip.clone().unwrap_or_default(),
+                host_port: binding.host_port.clone().unwrap_or_default(),
+            })
+        })
+        .collect();
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -299,8 +362,12 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .log_path
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        log_driver: log.typ.unwrap_or_default(),
+        log_options: log.config.unwrap_or_default(),
         restart,
         labels,
+        environment: Environment(config.env.unwrap_or_default()),
+        published,
     }
 }
 
@@ -310,4 +377,17 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
         .parse()
         .ok()
         .filter(|time: &Timestamp| time.as_second() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_gives_single_values_and_shows_none() {
+        let environment = Environment(vec!["A=1".into(), "SECRET=hemmelig=x".into(), "B".into()]);
+        assert_eq!(environment.get("SECRET"), Some("hemmelig=x"));
+        assert_eq!(environment.get("B"), None);
+        assert_eq!(format!("{environment:?}"), "Environment(3 variables)");
+    }
 }
