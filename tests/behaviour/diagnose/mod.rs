@@ -7,9 +7,12 @@ mod calls;
 mod casepro;
 mod containers;
 mod data;
+mod engine;
 mod healthy;
 mod host;
+mod operations;
 mod rapidpro;
+mod settings;
 
 /// The promise of this folder, kept for codes that come later too.
 #[test]
