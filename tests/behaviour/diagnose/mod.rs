@@ -5,10 +5,13 @@ mod common;
 
 mod calls;
 mod casepro;
+mod certificates;
 mod containers;
 mod data;
+mod disk;
 mod healthy;
 mod host;
+mod nginx;
 mod rapidpro;
 
 /// The promise of this folder, kept for codes that come later too.

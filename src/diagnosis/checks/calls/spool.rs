@@ -204,7 +204,7 @@ fn found(root: &Path, unwritable: &Unwritable) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     fn tried(root: &Path) -> Option<Unwritable> {
         try_all(root).unwrap()
