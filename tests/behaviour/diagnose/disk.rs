@@ -254,7 +254,7 @@ pub fn an_image_that_nothing_uses(home: &Home) {
     home.set("RECLAIMABLE_MB", "#RECLAIMABLE_MB=2048");
 }
 
-/// An image of half a gigabyte of nothing, so that it is the largest.
+/// An image of 200 MB of nothing, so that it is the largest.
 struct Unused(String);
 
 impl Unused {
@@ -264,7 +264,7 @@ impl Unused {
         let content = home.folder.join("nothing");
         std::fs::File::create(&content)
             .unwrap()
-            .set_len(500 << 20)
+            .set_len(200 << 20)
             .unwrap();
         let tar = |arguments: &[&str]| run("tar", arguments);
         let folder = home.folder.to_str().unwrap();

@@ -33,7 +33,7 @@ fn a_service_that_nginx_does_not_find(home: &Home) {
         let diagnosed = home.diagnose_until("upstream-unreachable", PATIENCE);
         let finding = diagnosed.only_root("upstream-unreachable");
         assert_eq!(finding["service"], service);
-        says(finding, "which answers when asked directly");
+        says(finding, "which answers directly");
         says(finding, "502, from nginx itself");
         says(finding, impact);
         says(&finding["fix"]["command"], "fix nginx-upstreams");
@@ -65,7 +65,7 @@ fn files_edited_by_hand(home: &Home) {
     says(finding, "nginx's files were edited by hand");
     says(finding, "nginx/nginx.conf is another");
 
-    std::fs::write(&path, format!("{before}\nlisten 80\n")).unwrap();
+    std::fs::write(&path, format!("{before}\nlisten 80;\n")).unwrap();
     let diagnosed = home.diagnose(&[]);
     let finding = diagnosed.only_root("nginx-config-invalid");
     says(finding, "nginx runs with an earlier configuration");
@@ -79,7 +79,7 @@ fn files_edited_by_hand(home: &Home) {
 fn nginx_that_does_not_start(home: &Home) {
     let path = home.folder.join("rendered/nginx/nginx.conf");
     let before = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{before}\nlisten 80\n")).unwrap();
+    std::fs::write(&path, format!("{before}\nlisten 80;\n")).unwrap();
     home.docker(&["restart", "-t", "1", &home.container("nginx")]);
     let diagnosed = home.diagnose_until("nginx-config-invalid", PATIENCE);
     let finding = diagnosed.only_root("nginx-config-invalid");

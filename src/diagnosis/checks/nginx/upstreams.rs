@@ -190,7 +190,7 @@ async fn found(
     let nginx = &scene.running("nginx").await?.name;
     let container = &scene.running(service).await?.name;
     let summary = match &direct {
-        Ok(_) => format!("nginx does not reach {service}, which answers when asked directly"),
+        Ok(_) => format!("nginx does not reach {service}, which answers directly"),
         Err(_) => format!("{service} does not answer, neither through nginx nor directly"),
     };
     let (said, cause) = match &direct {
