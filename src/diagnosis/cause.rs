@@ -25,7 +25,8 @@ pub enum When {
     SameService,
     /// The effect's service needs the cause's (directly or through others), or is it.
     Needs,
-    /// The effect's service uses the database that the cause is about, or both are about it.
+    /// The effect's service uses the database that the cause is about, or both are about it. A
+    /// cause that names neither database nor service is about all databases.
     SameData,
     /// Something of its own: effect, cause, services.
     If(fn(&Finding, &Finding, &Stack) -> bool),
@@ -39,6 +40,18 @@ pub const fn rule(effect: Code, cause: Code, when: When) -> Rule {
         when,
     }
 }
+
+/// A table of rules: `rules![Effect <- When::X => [Cause, ...]; ...]`.
+macro_rules! rules {
+    ($($effect:ident <- $when:expr => [$($cause:ident),* $(,)?];)*) => {
+        &[$($($crate::diagnosis::cause::rule(
+            $crate::diagnosis::Code::$effect,
+            $crate::diagnosis::Code::$cause,
+            $when,
+        ),)*)*]
+    };
+}
+pub(super) use rules;
 
 /// Sets `caused_by` of all findings. Of several explanations the nearest counts: the one that
 /// stands last before the effect.
@@ -78,6 +91,7 @@ fn related(when: When, effect: &Finding, cause: &Finding, stack: &Stack) -> bool
         },
         When::SameData => match (data(effect, stack), data(cause, stack)) {
             (Some(effect), Some(cause)) => effect == cause,
+            (Some(_), None) => cause.service.is_none(),
             _ => false,
         },
         When::If(so) => so(effect, cause, stack),
@@ -170,6 +184,38 @@ mod tests {
                 explains
             );
         }
+    }
+
+    #[test]
+    fn a_server_that_is_down_explains_whatever_uses_it() {
+        let rules = [
+            rule(
+                Code::ServiceExited,
+                Code::PostgresUnreachable,
+                When::SameData,
+            ),
+            rule(Code::QueueGrowing, Code::ServiceExited, When::SameData),
+        ];
+        let exited = |service: &str| Finding::error(Code::ServiceExited, "").service(service);
+        for (service, explains) in [
+            ("casepro-celery", true),
+            ("mailroom", true),
+            ("nginx", false),
+        ] {
+            let findings = vec![
+                exited(service),
+                Finding::error(Code::PostgresUnreachable, "of all"),
+            ];
+            assert_eq!(
+                explained(findings, &rules)[0].is_some(),
+                explains,
+                "{service}"
+            );
+        }
+        // What is about a service that uses no database is about none.
+        let growing = Finding::error(Code::QueueGrowing, "").owner("rapidpro");
+        let findings = vec![growing, exited("elasticsearch")];
+        assert_eq!(explained(findings, &rules)[0], None);
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub struct Container {
     pub restarts: i64,
     /// Start of the present or last process.
     pub started_at: Option<Timestamp>,
+    /// End of the last process, while none runs.
+    pub finished_at: Option<Timestamp>,
+    /// What its health check printed the last time.
+    pub health_says: String,
     /// Process id on the host, while it runs.
     pub pid: Option<u32>,
     /// Addresses in its networks.
@@ -101,6 +105,52 @@ pub struct Container {
     pub restart: String,
     /// Labels, the Engine's order.
     pub labels: HashMap<String, String>,
+    /// Its environment, from its image and its configuration.
+    pub environment: Environment,
+    /// Its ports that the Engine has published on this host.
+    pub published: Vec<Published>,
+}
+
+/// A port of a container that can be reached on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The port in the container, with its protocol: `9200/tcp`.
+    pub port: String,
+    /// The host's address; empty or 0.0.0.0 is every one.
+    pub address: String,
+    /// The host's port.
+    pub host_port: String,
+}
+
+impl Published {
+    /// Only programs on this host itself reach it.
+    pub fn is_local(&self) -> bool {
+        self.address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// The environment of a container. Much of it is secret, so only single values are handed out, and
+/// none of them is written by `{:?}`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(Vec<String>);
+
+impl Environment {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .filter_map(|line| line.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Environment({} variables)", self.0.len())
+    }
 }
 
 impl Container {
@@ -247,6 +297,18 @@ fn read(answer: ContainerInspectResponse) -> Container {
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "no".to_owned());
+    let published = host
+        .port_bindings
+        .iter()
+        .flatten()
+        .flat_map(|(port, bindings)| {
+            bindings.iter().flatten().map(|binding| Published {
+                port: port.clone(),
+                address: binding.host_ip.clone().unwrap_or_default(),
+                host_port: binding.host_port.clone().unwrap_or_default(),
+            })
+        })
+        .collect();
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -274,6 +336,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .as_ref()
             .and_then(|health| health.failing_streak)
             .is_some_and(|streak| streak > 0),
+        health_says: state
+            .health
+            .as_ref()
+            .and_then(|health| health.log.as_ref()?.last()?.output.clone())
+            .unwrap_or_default(),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -285,6 +352,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         error: state.error.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         started_at: time(state.started_at.as_deref()),
+        finished_at: time(state.finished_at.as_deref()),
         pid: state
             .pid
             .and_then(|pid| u32::try_from(pid).ok())
@@ -311,6 +379,8 @@ fn read(answer: ContainerInspectResponse) -> Container {
         log_options: log.config.unwrap_or_default(),
         restart,
         labels,
+        environment: Environment(config.env.unwrap_or_default()),
+        published,
     }
 }
 
@@ -320,4 +390,17 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
         .parse()
         .ok()
         .filter(|time: &Timestamp| time.as_second() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_gives_single_values_and_shows_none() {
+        let environment = Environment(vec!["A=1".into(), "SECRET=hemmelig=x".into(), "B".into()]);
+        assert_eq!(environment.get("SECRET"), Some("hemmelig=x"));
+        assert_eq!(environment.get("B"), None);
+        assert_eq!(format!("{environment:?}"), "Environment(3 variables)");
+    }
 }

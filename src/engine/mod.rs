@@ -7,6 +7,7 @@ pub mod compose;
 pub mod containers;
 pub mod events;
 pub mod exec;
+pub mod files;
 pub mod images;
 pub mod logs;
 pub mod oneoff;

@@ -13,6 +13,7 @@ use super::url::RedisUrl;
 use crate::fault::{Fault, Result};
 
 mod fault;
+pub mod pidbox;
 pub mod resp;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The checks, one file a subject.
 
+mod access;
+mod answering;
 mod bigquery;
 mod calls;
 mod casepro;
@@ -13,9 +15,11 @@ mod engine;
 mod host;
 mod nginx;
 mod operations;
+mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod service;
 mod settings;
 
 use super::cause::Rule;
