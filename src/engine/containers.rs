@@ -207,19 +207,6 @@ impl Engine {
         Ok(read(self.docker.inspect_container(id, None).await?))
     }
 
-    /// The value of a variable in a container's environment. Not for secrets.
-    pub async fn variable(&self, id: &str, name: &str) -> Result<Option<String>, Error> {
-        let answer = self.docker.inspect_container(id, None).await?;
-        let environment = answer.config.and_then(|config| config.env);
-        Ok(environment
-            .unwrap_or_default()
-            .into_iter()
-            .find_map(|line| {
-                let (found, value) = line.split_once('=')?;
-                (found == name).then(|| value.to_owned())
-            }))
-    }
-
     /// Starts it; one that runs already is fine.
     pub async fn start(&self, id: &str) -> Result<(), Error> {
         self.docker.start_container(id, None).await?;

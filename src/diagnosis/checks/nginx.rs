@@ -3,10 +3,9 @@
 mod config;
 mod upstreams;
 
-use crate::deployment::services::Stack;
+use crate::diagnosis::Code;
 use crate::diagnosis::cause::{Rule, When, rule};
 use crate::diagnosis::check::{Check, Looking, Subject};
-use crate::diagnosis::{Code, Finding, Severity};
 
 /// The checks of this subject.
 pub const SUBJECT: Subject = Subject {
@@ -57,16 +56,6 @@ pub const SUBJECT: Subject = Subject {
         },
     ],
     rules: &[
-        rule(
-            Code::ServiceExited,
-            Code::NginxConfigInvalid,
-            When::If(stops_nginx),
-        ),
-        rule(
-            Code::RestartLoop,
-            Code::NginxConfigInvalid,
-            When::If(stops_nginx),
-        ),
         // The service itself does not answer, which another check says better.
         by_service(Code::ServiceMissing),
         by_service(Code::OomKilled),
@@ -96,8 +85,4 @@ pub const SUBJECT: Subject = Subject {
 /// nginx gets no answer from a service, because that service gives none.
 const fn by_service(cause: Code) -> Rule {
     rule(Code::UpstreamUnreachable, cause, When::SameService)
-}
-
-fn stops_nginx(effect: &Finding, cause: &Finding, _: &Stack) -> bool {
-    effect.service.as_deref() == Some("nginx") && cause.severity == Severity::Error
 }

@@ -33,10 +33,15 @@ pub async fn nginx_config(scene: Rc<Scene>) -> Checked {
     };
     let engine = scene.engine().await?;
     let test = engine.exec(&container.id, &TEST);
-    let tested = tokio::time::timeout(scene.time_left(), test)
-        .await
-        .map_err(|_| Halt::unknown("nginx -t did not end in time"))?
-        .map_err(|error| Halt::unknown(format!("nginx -t cannot be run: {error}")))?;
+    let tested = match tokio::time::timeout(scene.time_left(), test).await {
+        Ok(Ok(tested)) => tested,
+        Err(_) => return Err(Halt::unknown("nginx -t did not end in time")),
+        // It may have ended meanwhile, as it does again and again with a wrong configuration.
+        Ok(Err(error)) => {
+            let halt = Halt::unknown(format!("nginx -t cannot be run: {error}"));
+            return stopped(&scene, container, halt).await;
+        }
+    };
     let edited = edited(&scene, container).await?;
     if tested.code == 0 {
         return Ok(match edited {
@@ -130,15 +135,11 @@ fn repaired(scene: &Scene, finding: Finding) -> Finding {
 /// nginx's files that are not as ooy has written them. Where settings or certificates have changed
 /// since nginx was made, the files are of that time, and none of them counts as edited.
 async fn edited(scene: &Scene, container: &Container) -> Result<Vec<(String, Difference)>, Halt> {
-    let engine = scene.engine().await?;
-    let made_with = engine
-        .variable(&container.id, "OOY_NGINX_DIGEST")
-        .await
-        .map_err(|error| Halt::unknown(format!("nginx's container: {error}")))?;
-    if made_with.as_deref() != Some(scene.context.rendered.nginx_digest.as_str()) {
+    let made_with = container.environment.get("OOY_NGINX_DIGEST");
+    if made_with != Some(scene.context.rendered.nginx_digest.as_str()) {
         return Ok(Vec::new());
     }
-    // Rendered of threads' own: what is shared here belongs to this one.
+    // For another thread: what is shared here belongs to this one.
     let rendered = (*scene.context.rendered).clone();
     let folder = scene.context.settings.places.rendered.clone();
     blocking(move || rendered.differing(&folder))
