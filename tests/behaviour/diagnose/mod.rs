@@ -5,11 +5,14 @@ mod common;
 
 mod calls;
 mod casepro;
+mod certificates;
 mod containers;
 mod data;
+mod disk;
 mod engine;
 mod healthy;
 mod host;
+mod nginx;
 mod operations;
 mod rapidpro;
 mod settings;
