@@ -9,7 +9,9 @@ mod containers;
 mod data;
 mod healthy;
 mod host;
+mod postgres;
 mod rapidpro;
+mod redis;
 
 /// The promise of this folder, kept for codes that come later too.
 #[test]

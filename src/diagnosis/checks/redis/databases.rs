@@ -143,8 +143,12 @@ fn shared(uses: &[Use]) -> Vec<(&Use, &Use)> {
 
 /// Parts of RapidPro with another database than its web application.
 fn apart(uses: &[Use]) -> Vec<(&Use, &Use)> {
-    let is = |one: &Use, service: &str| one.service.as_deref() == Some(service);
-    let Some(rapidpro) = uses.iter().find(|one| is(one, "rapidpro")) else {
+    let is = |one: &&Use, service: Option<&str>| {
+        one.owner == "rapidpro" && one.service.as_deref() == service
+    };
+    let web = uses.iter().find(|one| is(one, Some("rapidpro")));
+    // Without a container of it, as the next one will be.
+    let Some(rapidpro) = web.or_else(|| uses.iter().find(|one| is(one, None))) else {
         return Vec::new();
     };
     uses.iter()
