@@ -139,15 +139,7 @@ impl Servers {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The address of a database for the tests' own sessions.
-    pub fn superuser(&self) -> String {
-        format!(
-            "host=127.0.0.1 port={} user=postgres password={} dbname=rapidpro application_name=greedy",
-            self.postgres, self.env["POSTGRES_PASSWORD"]
-        )
-    }
-
-    /// The same, as RapidPro's role.
+    /// The address of a database for the tests' own sessions, as RapidPro's role.
     pub fn rapidpro(&self) -> String {
         format!(
             "host=127.0.0.1 port={} user=rapidpro password={} dbname=rapidpro application_name=greedy",
@@ -394,4 +386,54 @@ pub fn fact<'a>(finding: &'a serde_json::Value, what: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no fact {what}: {finding:#}"))["value"]
         .as_str()
         .unwrap()
+}
+
+/// A whole deployment on servers of its own.
+#[test]
+fn what_comes_of_the_servers_is_explained_by_them() {
+    let servers = Servers::up();
+    let home = Home::with_databases("data");
+    servers.serve(&home);
+    home.ooy(&["start"]).expect(0);
+    home.healthy_again(LIMIT);
+    all_well(&home);
+    postgresql_ends(&home, &servers);
+    redis_ends(&home, &servers);
+    the_containers_are_kept_from_postgresql(&home, &servers);
+    redis_cannot_save(&home, &servers);
+}
+
+/// The fault shows at once, and for as long as it lasts, as the one root cause.
+fn stays_the_one_root(home: &Home, code: &str) {
+    home.diagnose_until(code, LIMIT);
+    // By now the services have noticed as well.
+    home.diagnose_until(code, LIMIT);
+}
+
+fn postgresql_ends(home: &Home, servers: &Servers) {
+    servers.kill_postgres();
+    stays_the_one_root(home, "postgres-unreachable");
+    servers.start();
+    home.healthy_again(LIMIT);
+}
+
+fn redis_ends(home: &Home, servers: &Servers) {
+    servers.kill_redis();
+    stays_the_one_root(home, "redis-unreachable");
+    servers.start();
+    home.healthy_again(LIMIT);
+}
+
+fn the_containers_are_kept_from_postgresql(home: &Home, servers: &Servers) {
+    let rule = Rule::of_containers(home, servers.postgres, "REJECT");
+    stays_the_one_root(home, "postgres-unreachable");
+    drop(rule);
+    home.healthy_again(LIMIT);
+}
+
+fn redis_cannot_save(home: &Home, servers: &Servers) {
+    let fault = super::redis::Unsaved::make(servers);
+    stays_the_one_root(home, "redis-readonly");
+    drop(fault);
+    home.healthy_again(LIMIT);
 }

@@ -18,7 +18,7 @@ fn what_is_wrong_with_postgresql_is_told_apart() {
     frozen(&home, &servers);
     on_loopback_only(&home, &servers);
     closed_by_pg_hba(&home, &servers);
-    wrong_password(&home, &servers);
+    wrong_password(&home);
     no_such_database(&home, &servers);
     no_connection_left(&home, &servers);
     closed_by_a_firewall(&home, &servers);
@@ -138,7 +138,7 @@ fn closed_by_pg_hba(home: &Home, servers: &Servers) {
     all_well(home);
 }
 
-fn wrong_password(home: &Home, servers: &Servers) {
+fn wrong_password(home: &Home) {
     let name = "CASEPRO_DATABASE_URL";
     let before = home.setting(name);
     let (_, after) = before.split_once('@').unwrap();

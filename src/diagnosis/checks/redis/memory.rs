@@ -26,7 +26,7 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
                 .findings
                 .extend(one.each(&finding(&one, of, percent, limit)));
         } else {
-            report.figure(format!("Redis {}", human(server.used_memory)));
+            report.figure(format!("{} in Redis", human(server.used_memory)));
         }
     }
     Ok(report)
