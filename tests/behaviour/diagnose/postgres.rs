@@ -454,6 +454,8 @@ pub fn tidy(home: &Home, servers: &Servers, text: &str) -> String {
         .replace(&servers.address, "172.17.0.1");
     for (pattern, put) in [
         (r"\d+ ms", "N ms"),
+        (r"\d+ of 297", "N of 297"),
+        (r"(\d+|N) (s|min) ago", "N s ago"),
         (r"in \d+\.\d+ s", "in N s"),
         (
             r"172\.(1[89]|2\d|3[01])(\.\d+){2}|192\.168(\.\d+){2}",
