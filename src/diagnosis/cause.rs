@@ -41,6 +41,18 @@ pub const fn rule(effect: Code, cause: Code, when: When) -> Rule {
     }
 }
 
+/// A table of rules: `rules![Effect <- When::X => [Cause, ...]; ...]`.
+macro_rules! rules {
+    ($($effect:ident <- $when:expr => [$($cause:ident),* $(,)?];)*) => {
+        &[$($($crate::diagnosis::cause::rule(
+            $crate::diagnosis::Code::$effect,
+            $crate::diagnosis::Code::$cause,
+            $when,
+        ),)*)*]
+    };
+}
+pub(super) use rules;
+
 /// Sets `caused_by` of all findings. Of several explanations the nearest counts: the one that
 /// stands last before the effect.
 pub fn explain(findings: &mut [Finding], rules: &[Rule], stack: &Stack) {

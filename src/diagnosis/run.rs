@@ -80,7 +80,9 @@ impl Diagnosis {
                 .findings
                 .iter()
                 .filter(|cause| cause.code == code)
-                .find_map(|cause| cause.caused_by)
+                .filter_map(|cause| cause.caused_by)
+                // A check may explain a finding by another of the same code.
+                .find(|above| *above < code)
             {
                 code = above;
             }

@@ -15,11 +15,18 @@ use super::data::{self, Look};
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
 use crate::deployment::settings::{Database, RedisDatabase, Settings};
+use crate::engine::compose::Compose;
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
+use crate::fault::Fault;
 use crate::host::postgres::session::Session;
 use crate::host::redis::resp::Connection;
 use crate::lifecycle::Context;
+use crate::lifecycle::observe::for_compose;
+use crate::lifecycle::preflight::scratch_folder;
+
+/// compose's digest of each service's configuration, or what it complains of.
+pub type Hashes = Result<BTreeMap<String, String>, String>;
 
 /// Why most checks have nothing to look at on a telephone exchange.
 pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
@@ -44,6 +51,7 @@ pub struct Scene {
     containers: OnceCell<Result<Vec<Container>, engine::Error>>,
     data: OnceCell<Look>,
     sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
+    compose: OnceCell<Result<Hashes, Box<Fault>>>,
 }
 
 impl Scene {
@@ -71,6 +79,7 @@ impl Scene {
             new_samples: RefCell::default(),
             engine: OnceCell::new(),
             containers: OnceCell::new(),
+            compose: OnceCell::new(),
             data: OnceCell::new(),
             sessions: ["rapidpro", "casepro", "contentrepo"]
                 .into_iter()
@@ -122,6 +131,34 @@ impl Scene {
     /// Docker, and why not.
     pub async fn try_engine(&self) -> &Result<Engine, engine::Error> {
         self.engine.get_or_init(Engine::connect).await
+    }
+
+    /// compose's digests of the present configuration of each service, or its complaint; the error
+    /// says that there is no compose.
+    pub async fn compose(&self) -> &Result<Hashes, Box<Fault>> {
+        self.compose.get_or_init(|| self.ask_compose()).await
+    }
+
+    async fn ask_compose(&self) -> Result<Hashes, Box<Fault>> {
+        let folder = match scratch_folder() {
+            Ok(folder) => folder,
+            Err(fault) => return Ok(Err(unmade(&fault))),
+        };
+        let answer = match self.context.rendered.write(&folder) {
+            Ok(()) => Compose::find_and_hash(for_compose(&self.context, &folder)).await,
+            Err(fault) => {
+                let _ = std::fs::remove_dir_all(&folder);
+                return Ok(Err(unmade(&fault)));
+            }
+        };
+        // Left behind only where the whole check is given up, in the system's temporary folder.
+        let _ = std::fs::remove_dir_all(&folder);
+        let (_, hashes) = answer?;
+        Ok(match hashes {
+            Ok(Ok(hashes)) => Ok(hashes),
+            Ok(Err(complaint)) => Err(self.context.mask.apply(&complaint)),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// All containers of the deployment, one-offs included.
@@ -249,4 +286,9 @@ impl Scene {
             )
         })
     }
+}
+
+/// The files for compose could not be written: no complaint of compose, but no answer either.
+fn unmade(fault: &Fault) -> String {
+    format!("{}: {}", fault.title, fault.evidence.join("; "))
 }

@@ -138,6 +138,15 @@ impl Drop for FilesAs {
     }
 }
 
+/// State of a process as ps shows it: `R` runs, `S` waits, `T` is stopped (Ctrl-Z), `Z` has ended.
+/// None: there is no such process, or it is not shown to us.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in brackets, and may hold any character.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_start().chars().next()
+}
+
 /// Numbers of a user and his group, by his name.
 pub fn user_ids(name: &str) -> Option<(u32, u32)> {
     std::fs::read_to_string("/etc/passwd")

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use self::hint::on_machine;
 use crate::fault::Fault;
 
-pub(super) mod hint;
+pub mod hint;
 
 pub use hint::is_this_machine;
 

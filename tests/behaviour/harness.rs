@@ -221,8 +221,9 @@ impl Home {
         set("CASEPRO_DOMAIN", "casepro.test");
         set("CONTENTREPO_DOMAIN", "content.test");
         set("EMAIL_HOST", "smtp.test");
-        set("HEALTH_INTERVAL", "1s");
-        set("CELERY_HEALTH_INTERVAL", "5s");
+        // Each check starts a Python of its own in three of the services: the tests need the cores.
+        set("HEALTH_INTERVAL", "2s");
+        set("CELERY_HEALTH_INTERVAL", "10s");
         set("UWSGI_WORKERS", "2");
         for (setting, service) in IMAGES {
             set(setting, &stand_in(service));

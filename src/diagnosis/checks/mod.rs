@@ -1,6 +1,7 @@
 //! The checks, one file a subject.
 
 mod access;
+mod answering;
 mod bigquery;
 mod calls;
 mod casepro;
@@ -18,6 +19,7 @@ mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod service;
 mod settings;
 
 use super::cause::Rule;

@@ -25,7 +25,7 @@ pub(in crate::host) fn quoted(text: &str) -> String {
 }
 
 /// For a shell, quoted where that is needed.
-pub(in crate::host) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%:".contains(&b);
     if text.bytes().all(plain) && !text.starts_with('-') {
         text.to_owned()
