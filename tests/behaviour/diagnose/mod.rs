@@ -14,7 +14,9 @@ mod healthy;
 mod host;
 mod nginx;
 mod operations;
+mod postgres;
 mod rapidpro;
+mod redis;
 mod settings;
 
 /// The promise of this folder, kept for codes that come later too.
