@@ -187,20 +187,18 @@ fn silent(scene: &Scene, app: &App, container: &Container, limit: Duration) -> F
     .threshold(format!("within {} s", limit.as_secs().max(1)))
     .command(inspect(app, container, "ping"));
     if let Some(age) = service::young(scene, container) {
-        // The first seconds: it has not connected yet.
-        if age < Duration::from_secs(60) {
-            return Finding::info(
-                Code::CeleryStalled,
-                format!(
-                    "{name} was started {} ago and does not listen yet",
-                    words::age(age)
-                ),
-            )
-            .service(name.clone())
-            .owner(app.owner)
-            .evidence(evidence)
-            .impact(app.without_tasks);
-        }
+        // It has not connected yet.
+        return Finding::info(
+            Code::CeleryStalled,
+            format!(
+                "{name} was started {} ago and does not listen yet",
+                words::age(age)
+            ),
+        )
+        .service(name.clone())
+        .owner(app.owner)
+        .evidence(evidence)
+        .impact(app.without_tasks);
     }
     let finding = Finding::error(
         Code::CeleryStalled,
