@@ -85,6 +85,10 @@ pub struct Container {
     pub restarts: i64,
     /// Start of the present or last process.
     pub started_at: Option<Timestamp>,
+    /// End of the last process, while none runs.
+    pub finished_at: Option<Timestamp>,
+    /// What its health check printed the last time.
+    pub health_says: String,
     /// Process id on the host, while it runs.
     pub pid: Option<u32>,
     /// Addresses in its networks.
@@ -93,6 +97,10 @@ pub struct Container {
     pub volumes: Vec<PathBuf>,
     /// Its log file on the host.
     pub log_path: Option<PathBuf>,
+    /// What keeps its log (`json-file`).
+    pub log_driver: String,
+    /// How: `max-size`, `max-file`.
+    pub log_options: HashMap<String, String>,
     /// Restart policy (`always`, `no`, …).
     pub restart: String,
     /// Labels, the Engine's order.
@@ -270,19 +278,17 @@ fn read(answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-    let restart = answer
-        .host_config
-        .as_ref()
-        .and_then(|host| host.restart_policy.as_ref())
+    let host = answer.host_config.unwrap_or_default();
+    let log = host.log_config.unwrap_or_default();
+    let restart = host
+        .restart_policy
         .and_then(|policy| policy.name)
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "no".to_owned());
-    let published = answer
-        .host_config
-        .as_ref()
-        .and_then(|host| host.port_bindings.as_ref())
-        .into_iter()
+    let published = host
+        .port_bindings
+        .iter()
         .flatten()
         .flat_map(|(port, bindings)| {
             bindings.iter().flatten().map(|binding| Published {
@@ -319,6 +325,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .as_ref()
             .and_then(|health| health.failing_streak)
             .is_some_and(|streak| streak > 0),
+        health_says: state
+            .health
+            .as_ref()
+            .and_then(|health| health.log.as_ref()?.last()?.output.clone())
+            .unwrap_or_default(),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -330,6 +341,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         error: state.error.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         started_at: time(state.started_at.as_deref()),
+        finished_at: time(state.finished_at.as_deref()),
         pid: state
             .pid
             .and_then(|pid| u32::try_from(pid).ok())
@@ -352,6 +364,8 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .log_path
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        log_driver: log.typ.unwrap_or_default(),
+        log_options: log.config.unwrap_or_default(),
         restart,
         labels,
         environment: Environment(config.env.unwrap_or_default()),

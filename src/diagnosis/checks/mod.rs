@@ -1,5 +1,7 @@
 //! The checks, one file a subject.
 
+mod access;
+mod answering;
 mod bigquery;
 mod calls;
 mod casepro;
@@ -13,6 +15,7 @@ mod engine;
 mod host;
 mod nginx;
 mod operations;
+mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
@@ -44,6 +47,19 @@ const SUBJECTS: &[&Subject] = &[
     &bigquery::SUBJECT,
     &calls::SUBJECT,
 ];
+
+/// Whether a check is of use on a host without a deployment, a telephone exchange.
+pub fn is_for_any_host(check: &Check) -> bool {
+    [
+        &settings::SUBJECT,
+        &disk::SUBJECT,
+        &host::SUBJECT,
+        &calls::SUBJECT,
+    ]
+    .iter()
+    .flat_map(|subject| subject.checks)
+    .any(|known| known.name == check.name)
+}
 
 /// All checks.
 pub fn all() -> impl Iterator<Item = &'static Check> {

@@ -43,21 +43,43 @@ pub async fn inspect(
     expected: Option<usize>,
     limit: Duration,
 ) -> Result<Answers, RedisError> {
+    Ok(ask(url, method, expected, limit).await?.answers)
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// How many workers it was delivered to.
+    pub heard: usize,
+    /// What those said that answered in time.
+    pub answers: Answers,
+}
+
+/// The same, telling also how many workers there are, those that say nothing among them.
+pub async fn ask(
+    url: &RedisUrl,
+    method: &str,
+    expected: Option<usize>,
+    limit: Duration,
+) -> Result<Asked, RedisError> {
     let until = Instant::now() + limit;
     let mut connection = Connection::open(url, until).await?;
     let question = Question::new(method, limit);
     within(until, question.prepare(&mut connection)).await?;
     let asked = question.ask(&mut connection, url.db(), expected, until);
-    let answers = asked.await;
+    let asked = asked.await;
+    let all = asked
+        .as_ref()
+        .is_ok_and(|asked| asked.answers.len() >= asked.heard);
     // Also after a failure; a moment of its own, since the limit may be used up.
     let tidied = within(
         Instant::now() + Duration::from_millis(500),
-        question.tidy(&mut connection, answers.as_ref().is_ok_and(|all| all.1)),
+        question.tidy(&mut connection, all),
     );
     let tidied = tidied.await;
-    let (answers, _) = answers?;
+    let asked = asked?;
     tidied?;
-    Ok(answers)
+    Ok(asked)
 }
 
 struct Question {
@@ -113,14 +135,14 @@ impl Question {
         Ok(())
     }
 
-    /// The answers, and whether everybody answered who heard the question.
+    /// Asks, and waits for the answers.
     async fn ask(
         &self,
         connection: &mut Connection,
         db: u32,
         expected: Option<usize>,
         until: Instant,
-    ) -> Result<(Answers, bool), RedisError> {
+    ) -> Result<Asked, RedisError> {
         let channel = format!("/{db}.celery.pidbox");
         let publish = [b"PUBLISH", channel.as_bytes(), self.text.as_bytes()];
         let heard = match within(until, connection.call(&publish)).await? {
@@ -146,8 +168,7 @@ impl Question {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
-        let all = answers.len() >= heard;
-        Ok((answers, all))
+        Ok(Asked { heard, answers })
     }
 
     /// Takes the binding away, and with it the place for answers that come later: a worker that
