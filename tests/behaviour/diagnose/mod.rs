@@ -5,11 +5,14 @@ mod common;
 
 mod calls;
 mod casepro;
+mod celery;
 mod containers;
 mod data;
+mod elasticsearch;
 mod healthy;
 mod host;
 mod rapidpro;
+mod services;
 
 /// The promise of this folder, kept for codes that come later too.
 #[test]

@@ -201,7 +201,7 @@ fn finding(
     let service = taker.service;
     let age = words::age(age);
     let summary = format!(
-        "{} does not take from its queue: {} wait in {}, the oldest for {age}",
+        "{} does not take from its queue: {} waiting in {}, the oldest for {age}",
         capital(service),
         words::count(length, taker.what),
         queue.name

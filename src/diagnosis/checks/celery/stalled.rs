@@ -224,14 +224,7 @@ fn held(
     let limit = app.task_limit(settings).map(|limit| limit + KILLED);
     let patience = limit.unwrap_or_else(|| settings.interval("QUEUE_AGE"));
     let now = scene.now.as_millisecond() as f64 / 1000.0;
-    let mut old: Vec<(Duration, &str)> = tasks
-        .iter()
-        .filter_map(|task| {
-            let age = Duration::try_from_secs_f64(now - task["time_start"].as_f64()?).ok()?;
-            (age > patience).then(|| (age, task["name"].as_str().unwrap_or("a task")))
-        })
-        .collect();
-    old.sort();
+    let old = older(tasks, now, patience);
     // Without a limit of their own long tasks are allowed, as long as something is left to do
     // the others.
     let stalled = match limit {
@@ -277,6 +270,20 @@ fn held(
     Some(repair(scene, app, container, finding))
 }
 
+/// Running tasks that are older than this, the youngest first. `time_start` is in seconds since
+/// 1970 (celery/worker/request.py).
+fn older(tasks: &[Value], now: f64, patience: Duration) -> Vec<(Duration, &str)> {
+    let mut old: Vec<(Duration, &str)> = tasks
+        .iter()
+        .filter_map(|task| {
+            let age = Duration::try_from_secs_f64(now - task["time_start"].as_f64()?).ok()?;
+            (age > patience).then(|| (age, task["name"].as_str().unwrap_or("a task")))
+        })
+        .collect();
+    old.sort();
+    old
+}
+
 fn inspect(app: &App, container: &Container, question: &str) -> String {
     format!(
         "docker exec {} {} inspect {question} -d celery@{} -t 5",
@@ -294,4 +301,25 @@ fn repair(scene: &Scene, app: &App, container: &Container, finding: Finding) -> 
         .manual(format!("docker kill --signal KILL {}", container.name))
         .manual(scene.command(&format!("start {name}")))
         .interrupts(format!("the background work of {}, about 10 s", app.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_old_by_the_time_of_their_start() {
+        let tasks = [
+            serde_json::json!({"name": "a", "time_start": 1_000.0}),
+            serde_json::json!({"name": "b", "time_start": 1_500.5}),
+            serde_json::json!({"name": "reserved", "time_start": null}),
+            serde_json::json!({"name": "of a clock that goes ahead", "time_start": 3_000.0}),
+        ];
+        let old = older(&tasks, 2_000.0, Duration::from_secs(300));
+        assert_eq!(
+            old.iter().map(|(_, name)| *name).collect::<Vec<_>>(),
+            ["b", "a"]
+        );
+        assert!(older(&tasks, 2_000.0, Duration::from_secs(1_000)).is_empty());
+    }
 }
