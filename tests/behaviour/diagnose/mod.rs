@@ -5,10 +5,12 @@ mod common;
 
 mod calls;
 mod casepro;
+mod celery;
 mod certificates;
 mod containers;
 mod data;
 mod disk;
+mod elasticsearch;
 mod engine;
 mod healthy;
 mod host;
@@ -17,6 +19,7 @@ mod operations;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod services;
 mod settings;
 
 /// The promise of this folder, kept for codes that come later too.
