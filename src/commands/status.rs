@@ -32,7 +32,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Arguments) -> Outcome {
                     // Home and clear below: no flicker, and no scrollback of old tables.
                     ui.raw("\u{1b}[H\u{1b}[J")?;
                 }
-                show(ui, &now, previous.as_ref(), &context.command("start"))?;
+                show(ui, &now, previous.as_ref(), &context.command("diagnose"))?;
             }
             ui.flush()?;
             if !arguments.watch {
@@ -47,7 +47,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Arguments) -> Outcome {
     })
 }
 
-fn show(ui: &Ui, status: &Status, previous: Option<&Status>, start: &str) -> Result<(), Failure> {
+fn show(ui: &Ui, status: &Status, previous: Option<&Status>, why: &str) -> Result<(), Failure> {
     let sides = [
         Side::Left,
         Side::Left,
@@ -88,7 +88,7 @@ fn show(ui: &Ui, status: &Status, previous: Option<&Status>, start: &str) -> Res
     ui.out("")?;
     let mut last = format!("{ready} of {total} ready · project {}", status.project);
     if ready < total {
-        last = format!("{last} · {start}");
+        last = format!("{last} · why: {why}");
     }
     ui.out(&last)?;
     Ok(())

@@ -224,6 +224,7 @@ pub const KEYS: &[Key] = &[
     key("MEMORY_LOW_PERCENT", "8", Kind::Number(1, 99)),
     key("CLOCK_SKEW", "5s", Kind::Interval),
     key("RESTART_LOOP", "3", Kind::Number(1, 1000)),
+    key("OPERATION_STALL", "30m", Kind::Interval),
     key("POSTGRES_CONNECTIONS_PERCENT", "80", Kind::Number(1, 100)),
     key("REDIS_MEMORY_PERCENT", "80", Kind::Number(1, 100)),
     key("SEARCH_LAG", "5m", Kind::Interval),

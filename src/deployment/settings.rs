@@ -66,6 +66,15 @@ impl Settings {
         Ok(Self::from_entries(places, &entries))
     }
 
+    /// Whether these faults of [`Settings::load_with_faults`] are those of a file that sets nothing of
+    /// a deployment, as `ooy init --pbx` writes it: a host that only hands its calls over.
+    pub fn only_calls(wrong: &[String]) -> bool {
+        let missing = |name: &str| wrong.iter().any(|line| *line == is_missing(name));
+        KEYS.iter()
+            .filter(|key| key.default.is_none())
+            .all(|key| missing(key.name))
+    }
+
     /// What is wrong as one fault; nothing wrong is none.
     pub fn fault(places: &Places, wrong: Vec<String>) -> Option<Fault> {
         let shown = places.env_file.display();
@@ -122,7 +131,7 @@ impl Settings {
             .collect();
         for key in KEYS.iter().filter(|key| key.default.is_none()) {
             if !entries.iter().any(|entry| entry.key == key.name) {
-                faults_text.push(format!("{} is missing", key.name));
+                faults_text.push(is_missing(key.name));
             }
         }
         let settings = Self {
@@ -357,6 +366,10 @@ impl Settings {
             })
             .collect()
     }
+}
+
+fn is_missing(name: &str) -> String {
+    format!("{name} is missing")
 }
 
 /// The password of an address, as it is written and as it is meant.

@@ -4,6 +4,7 @@ mod cause;
 mod check;
 mod checks;
 mod code;
+mod data;
 mod finding;
 mod run;
 mod samples;

@@ -11,7 +11,7 @@ use super::check::{Check, Checked, Halt, Report};
 use super::checks;
 use super::code::{Code, Severity};
 use super::finding::{Evidence, Finding};
-use super::scene::Scene;
+use super::scene::{NO_DEPLOYMENT, Scene};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,7 +80,9 @@ impl Diagnosis {
                 .findings
                 .iter()
                 .filter(|cause| cause.code == code)
-                .find_map(|cause| cause.caused_by)
+                .filter_map(|cause| cause.caused_by)
+                // A check may explain a finding by another of the same code.
+                .find(|above| *above < code)
             {
                 code = above;
             }
@@ -183,6 +185,9 @@ pub async fn run(
 async fn one(check: &'static Check, scene: Rc<Scene>) -> (Checked, Duration) {
     let began = Instant::now();
     let deadline = scene.deadline;
+    if scene.only_calls && !checks::is_for_any_host(check) {
+        return (Err(Halt::unused(NO_DEPLOYMENT)), Duration::ZERO);
+    }
     let mut task = tokio::task::spawn_local((check.run)(scene));
     let outcome = match tokio::time::timeout(deadline, &mut task).await {
         Ok(Ok(outcome)) => outcome,

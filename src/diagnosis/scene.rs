@@ -11,14 +11,25 @@ use tokio::sync::OnceCell;
 
 use super::check::Halt;
 use super::code::Code;
+use super::data::{self, Look};
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
-use crate::deployment::settings::{Database, RedisDatabase};
+use crate::deployment::settings::{Database, RedisDatabase, Settings};
+use crate::engine::compose::Compose;
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
+use crate::fault::Fault;
 use crate::host::postgres::session::Session;
 use crate::host::redis::resp::Connection;
 use crate::lifecycle::Context;
+use crate::lifecycle::observe::for_compose;
+use crate::lifecycle::preflight::scratch_folder;
+
+/// compose's digest of each service's configuration, or what it complains of.
+pub type Hashes = Result<BTreeMap<String, String>, String>;
+
+/// Why most checks have nothing to look at on a telephone exchange.
+pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
 
 /// The deployment under the eyes of its checks.
 pub struct Scene {
@@ -26,6 +37,8 @@ pub struct Scene {
     pub context: Context,
     /// What is wrong with the settings, one line each, as `ooy config --check` says it.
     pub wrong_settings: Vec<String>,
+    /// This host has no deployment: it is a telephone exchange that hands its calls over.
+    pub only_calls: bool,
     /// When the diagnosis began.
     pub now: Timestamp,
     /// How long a check may take.
@@ -36,7 +49,9 @@ pub struct Scene {
     new_samples: RefCell<Vec<(String, Sample)>>,
     engine: OnceCell<Result<Engine, engine::Error>>,
     containers: OnceCell<Result<Vec<Container>, engine::Error>>,
+    data: OnceCell<Look>,
     sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
+    compose: OnceCell<Result<Hashes, Box<Fault>>>,
 }
 
 impl Scene {
@@ -44,9 +59,19 @@ impl Scene {
     pub fn new(context: Context, wrong_settings: Vec<String>) -> Self {
         let deadline = context.settings.interval("DIAGNOSE_TIMEOUT");
         let samples = Samples::load(&context.settings.places.state);
+        let only_calls = Settings::only_calls(&wrong_settings);
+        let wrong_settings = if only_calls {
+            wrong_settings
+                .into_iter()
+                .filter(|line| !line.ends_with(" is missing"))
+                .collect()
+        } else {
+            wrong_settings
+        };
         Self {
             context,
             wrong_settings,
+            only_calls,
             now: Timestamp::now(),
             deadline,
             samples,
@@ -54,6 +79,8 @@ impl Scene {
             new_samples: RefCell::default(),
             engine: OnceCell::new(),
             containers: OnceCell::new(),
+            compose: OnceCell::new(),
+            data: OnceCell::new(),
             sessions: ["rapidpro", "casepro", "contentrepo"]
                 .into_iter()
                 .map(|owner| (owner, OnceCell::new()))
@@ -90,6 +117,9 @@ impl Scene {
 
     /// Docker.
     pub async fn engine(&self) -> Result<&Engine, Halt> {
+        if self.only_calls {
+            return Err(Halt::unused(NO_DEPLOYMENT));
+        }
         self.try_engine().await.as_ref().map_err(|error| {
             Halt::blocked(
                 Code::EngineUnreachable,
@@ -101,6 +131,34 @@ impl Scene {
     /// Docker, and why not.
     pub async fn try_engine(&self) -> &Result<Engine, engine::Error> {
         self.engine.get_or_init(Engine::connect).await
+    }
+
+    /// compose's digests of the present configuration of each service, or its complaint; the error
+    /// says that there is no compose.
+    pub async fn compose(&self) -> &Result<Hashes, Box<Fault>> {
+        self.compose.get_or_init(|| self.ask_compose()).await
+    }
+
+    async fn ask_compose(&self) -> Result<Hashes, Box<Fault>> {
+        let folder = match scratch_folder() {
+            Ok(folder) => folder,
+            Err(fault) => return Ok(Err(unmade(&fault))),
+        };
+        let answer = match self.context.rendered.write(&folder) {
+            Ok(()) => Compose::find_and_hash(for_compose(&self.context, &folder)).await,
+            Err(fault) => {
+                let _ = std::fs::remove_dir_all(&folder);
+                return Ok(Err(unmade(&fault)));
+            }
+        };
+        // Left behind only where the whole check is given up, in the system's temporary folder.
+        let _ = std::fs::remove_dir_all(&folder);
+        let (_, hashes) = answer?;
+        Ok(match hashes {
+            Ok(Ok(hashes)) => Ok(hashes),
+            Ok(Err(complaint)) => Err(self.context.mask.apply(&complaint)),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// All containers of the deployment, one-offs included.
@@ -193,6 +251,11 @@ impl Scene {
         Halt::blocked(by, format!("{setting} is not set"))
     }
 
+    /// What PostgreSQL and Redis answer, here and in the containers' network.
+    pub async fn data(&self) -> &Look {
+        self.data.get_or_init(|| data::look(self)).await
+    }
+
     /// A read-only session on the database of `rapidpro`, `casepro` or `contentrepo`, shared by all
     /// checks.
     pub async fn postgres(&self, owner: &'static str) -> Result<&Session, Halt> {
@@ -223,4 +286,9 @@ impl Scene {
             )
         })
     }
+}
+
+/// The files for compose could not be written: no complaint of compose, but no answer either.
+fn unmade(fault: &Fault) -> String {
+    format!("{}: {}", fault.title, fault.evidence.join("; "))
 }

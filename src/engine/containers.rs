@@ -85,6 +85,10 @@ pub struct Container {
     pub restarts: i64,
     /// Start of the present or last process.
     pub started_at: Option<Timestamp>,
+    /// End of the last process, while none runs.
+    pub finished_at: Option<Timestamp>,
+    /// What its health check printed the last time.
+    pub health_says: String,
     /// Process id on the host, while it runs.
     pub pid: Option<u32>,
     /// Addresses in its networks.
@@ -93,12 +97,38 @@ pub struct Container {
     pub volumes: Vec<PathBuf>,
     /// Its log file on the host.
     pub log_path: Option<PathBuf>,
+    /// What keeps its log (`json-file`).
+    pub log_driver: String,
+    /// How: `max-size`, `max-file`.
+    pub log_options: HashMap<String, String>,
     /// Restart policy (`always`, `no`, …).
     pub restart: String,
     /// Labels, the Engine's order.
     pub labels: HashMap<String, String>,
     /// Its environment, from its image and its configuration.
     pub environment: Environment,
+    /// Its ports that the Engine has published on this host.
+    pub published: Vec<Published>,
+}
+
+/// A port of a container that can be reached on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The port in the container, with its protocol: `9200/tcp`.
+    pub port: String,
+    /// The host's address; empty or 0.0.0.0 is every one.
+    pub address: String,
+    /// The host's port.
+    pub host_port: String,
+}
+
+impl Published {
+    /// Only programs on this host itself reach it.
+    pub fn is_local(&self) -> bool {
+        self.address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+    }
 }
 
 /// The environment of a container. Much of it is secret, so only single values are handed out, and
@@ -246,13 +276,26 @@ fn read(answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
-    let restart = answer
-        .host_config
-        .and_then(|host| host.restart_policy)
+    let host = answer.host_config.unwrap_or_default();
+    let log = host.log_config.unwrap_or_default();
+    let restart = host
+        .restart_policy
         .and_then(|policy| policy.name)
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "no".to_owned());
+    let published = host
+        .port_bindings
+        .iter()
+        .flatten()
+        .flat_map(|(port, bindings)| {
+            bindings.iter().flatten().map(|binding| Published {
+                port: port.clone(),
+                address: binding.host_ip.clone().unwrap_or_default(),
+                host_port: binding.host_port.clone().unwrap_or_default(),
+            })
+        })
+        .collect();
     Container {
         id: answer.id.unwrap_or_default(),
         name: answer
@@ -280,6 +323,11 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .as_ref()
             .and_then(|health| health.failing_streak)
             .is_some_and(|streak| streak > 0),
+        health_says: state
+            .health
+            .as_ref()
+            .and_then(|health| health.log.as_ref()?.last()?.output.clone())
+            .unwrap_or_default(),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
             Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -291,6 +339,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         error: state.error.unwrap_or_default(),
         restarts: answer.restart_count.unwrap_or_default(),
         started_at: time(state.started_at.as_deref()),
+        finished_at: time(state.finished_at.as_deref()),
         pid: state
             .pid
             .and_then(|pid| u32::try_from(pid).ok())
@@ -313,9 +362,12 @@ fn read(answer: ContainerInspectResponse) -> Container {
             .log_path
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        log_driver: log.typ.unwrap_or_default(),
+        log_options: log.config.unwrap_or_default(),
         restart,
         labels,
         environment: Environment(config.env.unwrap_or_default()),
+        published,
     }
 }
 

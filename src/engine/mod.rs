@@ -6,11 +6,13 @@
 pub mod compose;
 pub mod containers;
 pub mod events;
+pub mod exec;
 pub mod files;
 pub mod images;
 pub mod logs;
 pub mod oneoff;
 mod ping;
+pub mod system;
 
 use std::io;
 use std::path::Path;

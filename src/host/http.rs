@@ -15,6 +15,15 @@ pub struct Answer {
     pub text: String,
 }
 
+impl Answer {
+    /// What follows the head.
+    pub fn body(&self) -> &str {
+        self.text
+            .split_once("\r\n\r\n")
+            .map_or("", |(_, body)| body)
+    }
+}
+
 /// Largest part of an answer that is read.
 const LIMIT: u64 = 64 * 1024;
 
@@ -45,11 +54,35 @@ pub async fn get(
     path: &str,
     deadline: Duration,
 ) -> Result<Answer, String> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ooy\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    exchange(address, &request, deadline).await
+}
+
+/// POSTs JSON to a path, with this `Authorization`. For questions only that cannot be asked
+/// otherwise.
+pub async fn post(
+    address: SocketAddr,
+    path: &str,
+    authorization: &str,
+    body: &str,
+    deadline: Duration,
+) -> Result<Answer, String> {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ooy\r\nAccept: */*\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    exchange(address, &request, deadline).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    request: &str,
+    deadline: Duration,
+) -> Result<Answer, String> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ooy\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(LIMIT).read_to_end(&mut answer).await?;

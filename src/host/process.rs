@@ -94,6 +94,14 @@ pub fn end_with_parent(command: &mut Command) {
     }
 }
 
+/// Whether a signal has stopped a process (proc(5): state T), so that it answers nobody.
+pub fn is_stopped(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in brackets, may hold anything.
+    text.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// Whether we may do everything.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -128,6 +136,15 @@ impl Drop for FilesAs {
             libc::setfsgid(self.group.cast_unsigned());
         }
     }
+}
+
+/// State of a process as ps shows it: `R` runs, `S` waits, `T` is stopped (Ctrl-Z), `Z` has ended.
+/// None: there is no such process, or it is not shown to us.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in brackets, and may hold any character.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_start().chars().next()
 }
 
 /// Numbers of a user and his group, by his name.

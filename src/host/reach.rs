@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use self::hint::on_machine;
 use crate::fault::Fault;
 
-pub(super) mod hint;
+pub mod hint;
+
+pub use hint::is_this_machine;
 
 /// Why no TCP connection came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +91,12 @@ fn classify(error: &std::io::Error) -> (Unreached, String) {
     }
 }
 
-async fn resolve(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, NotConnected> {
+/// The addresses of a host, at the latest at `until`.
+pub(super) async fn resolve(
+    host: &str,
+    port: u16,
+    until: Instant,
+) -> Result<Vec<SocketAddr>, NotConnected> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -192,7 +199,7 @@ pub(super) fn seen_from(from: &str) -> String {
 }
 
 /// `host:port`, an IPv6 address in brackets.
-pub(super) fn host_port(host: &str, port: u16) -> String {
+pub fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -200,7 +207,8 @@ pub(super) fn host_port(host: &str, port: u16) -> String {
     }
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
+/// Whether a host is the loopback of whoever asks: in a container, the container itself.
+pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
 }
 

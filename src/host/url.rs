@@ -80,6 +80,13 @@ impl DatabaseUrl {
         self.authority.port
     }
 
+    /// The same with an address in the place of the host: where the name means something else.
+    pub fn at(&self, address: std::net::IpAddr) -> Self {
+        let mut url = self.clone();
+        url.authority.host = address.to_string();
+        url
+    }
+
     /// The role to log in as, decoded.
     pub fn user(&self) -> &str {
         self.authority.user.as_deref().unwrap_or_default()
@@ -214,6 +221,13 @@ impl RedisUrl {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.authority.port
+    }
+
+    /// The same with an address in the place of the host: where the name means something else.
+    pub fn at(&self, address: std::net::IpAddr) -> Self {
+        let mut url = self.clone();
+        url.authority.host = address.to_string();
+        url
     }
 
     /// The user of an access control list (Redis 6 and later); mailroom and courier ignore it.

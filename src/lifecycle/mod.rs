@@ -9,7 +9,7 @@ pub mod observe;
 pub mod preflight;
 pub mod readiness;
 pub mod release;
-mod released;
+pub mod released;
 pub mod start;
 pub mod status;
 pub mod stop;

@@ -63,6 +63,19 @@ pub fn nothing_to_do(
         })
 }
 
+/// Whether this digest of applied migrations is that of all migrations of the container's image;
+/// `None` where no release task has ended well with this image yet, and so nobody knows.
+pub fn is_migrated(
+    state: &Path,
+    service: &Service,
+    container: &Container,
+    applied: &str,
+) -> Option<bool> {
+    let text = std::fs::read(file(state, service)).ok()?;
+    let known = serde_json::from_slice::<Released>(&text).ok()?;
+    (known.image == container.image_id).then(|| known.migrations == applied)
+}
+
 /// Keeps what a task that ended well has shown. Not being able to keep it costs the next start a
 /// few seconds.
 pub fn remember(

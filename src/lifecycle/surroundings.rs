@@ -3,14 +3,16 @@
 //! container differently from the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::Context;
 use crate::deployment::services::Service;
-use crate::deployment::settings::{Database, RedisDatabase};
+use crate::deployment::settings::{Database, RedisDatabase, Settings};
 use crate::engine::oneoff::{OneOff, network_name};
 use crate::engine::{Engine, Error};
 use crate::fault::Fault;
@@ -28,17 +30,84 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Serialize, Deserialize)]
-struct Questions {
+pub struct Questions {
     /// Address and wanted extensions.
     databases: Vec<(String, Vec<String>)>,
     redis: Vec<String>,
+    /// How long each server has to answer.
+    deadline: Duration,
 }
 
 /// What was answered, in the order of the questions.
 #[derive(Serialize, Deserialize)]
-struct Answers {
-    databases: Vec<PostgresReport>,
-    redis: Vec<RedisReport>,
+pub struct Answers {
+    /// PostgreSQL.
+    pub databases: Vec<PostgresReport>,
+    /// Redis.
+    pub redis: Vec<RedisReport>,
+}
+
+impl Questions {
+    /// Asks for these databases.
+    pub fn new(
+        settings: &Settings,
+        databases: &[Database],
+        redis: &[RedisDatabase],
+        deadline: Duration,
+    ) -> Self {
+        let extensions = |database: &Database| {
+            let names = database.extensions.iter();
+            names.map(|name| (*name).to_owned()).collect()
+        };
+        Self {
+            databases: databases
+                .iter()
+                .map(|database| {
+                    let url = settings.get(database.setting).to_owned();
+                    (url, extensions(database))
+                })
+                .collect(),
+            redis: redis
+                .iter()
+                .map(|redis| settings.get(redis.setting).to_owned())
+                .collect(),
+            deadline,
+        }
+    }
+
+    /// The hosts that are asked.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let databases = self.databases.iter();
+        let databases = databases.filter_map(|(url, _)| DatabaseUrl::parse(url).ok());
+        let redis = self
+            .redis
+            .iter()
+            .filter_map(|url| RedisUrl::parse(url).ok());
+        databases
+            .map(|url| url.host().to_owned())
+            .chain(redis.map(|url| url.host().to_owned()))
+            .collect()
+    }
+
+    /// Asks all at once, from where this runs. `address` knows hosts that are reached at another
+    /// address than their name has here.
+    pub async fn ask(&self, address: impl Fn(&str) -> Option<IpAddr>) -> Answers {
+        let databases = join_all(self.databases.iter().filter_map(|(url, extensions)| {
+            let url = DatabaseUrl::parse(url).ok()?;
+            let url = address(url.host()).map_or(url.clone(), |address| url.at(address));
+            Some(async move {
+                let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
+                postgres::probe(&url, &extensions, self.deadline).await
+            })
+        }));
+        let redis = join_all(self.redis.iter().filter_map(|url| {
+            let url = RedisUrl::parse(url).ok()?;
+            let url = address(url.host()).map_or(url.clone(), |address| url.at(address));
+            Some(async move { redis::probe(&url, self.deadline).await })
+        }));
+        let (databases, redis) = tokio::join!(databases, redis);
+        Answers { databases, redis }
+    }
 }
 
 /// PostgreSQL and Redis as seen from the containers' network.
@@ -67,25 +136,7 @@ pub async fn answer_questions() -> String {
     else {
         return String::new();
     };
-    serde_json::to_string(&ask(&questions).await).unwrap_or_default()
-}
-
-async fn ask(questions: &Questions) -> Answers {
-    let databases = futures_util::future::join_all(questions.databases.iter().filter_map(
-        |(url, extensions)| {
-            let url = DatabaseUrl::parse(url).ok()?;
-            Some(async move {
-                let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
-                postgres::probe(&url, &extensions, DEADLINE).await
-            })
-        },
-    ));
-    let redis = futures_util::future::join_all(questions.redis.iter().filter_map(|url| {
-        let url = RedisUrl::parse(url).ok()?;
-        Some(async move { redis::probe(&url, DEADLINE).await })
-    }));
-    let (databases, redis) = tokio::join!(databases, redis);
-    Answers { databases, redis }
+    serde_json::to_string(&questions.ask(|_| None).await).unwrap_or_default()
 }
 
 /// For whom PostgreSQL and Redis are asked, and how.
@@ -140,29 +191,13 @@ async fn look(inquiry: &Inquiry) -> Seen {
         .into_iter()
         .filter(|redis| owners.contains(redis.owner))
         .collect();
-    let questions = Questions {
-        databases: databases
-            .iter()
-            .map(|database| {
-                let extensions = database
-                    .extensions
-                    .iter()
-                    .map(|name| (*name).to_owned())
-                    .collect();
-                (settings.get(database.setting).to_owned(), extensions)
-            })
-            .collect(),
-        redis: redis
-            .iter()
-            .map(|redis| settings.get(redis.setting).to_owned())
-            .collect(),
+    let questions = Questions::new(settings, &databases, &redis, DEADLINE);
+    let asked = match &inquiry.image {
+        Some(image) => from_container(context, &inquiry.engine, image, &questions).await,
+        None => Err("no image is on this host yet".to_owned()),
     };
-    let network = network_name(settings.project());
-    let (answers, from, removal) = match from_container(inquiry, &questions).await {
-        Ok((answers, removal)) => {
-            let from = format!("a container of network {network}");
-            (answers, from, Some(removal))
-        }
+    let (answers, from, removal) = match asked {
+        Ok((answers, removal)) => (answers, from_network(settings), Some(removal)),
         Err(cause) => {
             context.reporter.tell(
                 "preflight",
@@ -173,7 +208,7 @@ async fn look(inquiry: &Inquiry) -> Seen {
                     context.mask.apply(&cause)
                 ),
             );
-            (ask(&questions).await, "this host".to_owned(), None)
+            (questions.ask(|_| None).await, "this host".to_owned(), None)
         }
     };
     let subnet = inquiry.engine.network_subnet(settings.project()).await;
@@ -234,7 +269,16 @@ fn judge(
     }
 }
 
-fn label(owner: &str) -> &'static str {
+/// From where a container asks, in words.
+pub fn from_network(settings: &Settings) -> String {
+    format!(
+        "a container of network {}",
+        network_name(settings.project())
+    )
+}
+
+/// Whose database it is, as people call it.
+pub fn label(owner: &str) -> &'static str {
     match owner {
         "casepro" => "Casepro",
         "contentrepo" => "ContentRepo",
@@ -242,23 +286,21 @@ fn label(owner: &str) -> &'static str {
     }
 }
 
-async fn from_container(
-    inquiry: &Inquiry,
+/// Asks from a container that is made for it, of any image that is on this host.
+pub async fn from_container(
+    context: &Context,
+    engine: &Engine,
+    image: &str,
     questions: &Questions,
 ) -> Result<(Answers, Removal), String> {
-    let project = inquiry.context.settings.project();
-    let engine = &inquiry.engine;
-    let image = inquiry
-        .image
-        .clone()
-        .ok_or("no image is on this host yet")?;
+    let project = context.settings.project();
     let executable = std::env::current_exe().map_err(|error| error.to_string())?;
     let spec = OneOff {
         name: format!("{project}-ooy-probe"),
         project: project.to_owned(),
         service: "ooy-probe".to_owned(),
         task: "probe".to_owned(),
-        image,
+        image: image.to_owned(),
         command: vec!["/ooy".to_owned(), PROBE_COMMAND.to_owned()],
         env: vec![format!(
             "{QUESTIONS}={}",

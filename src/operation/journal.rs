@@ -192,6 +192,28 @@ pub fn operations(state: &Path) -> Vec<Done> {
         .collect()
 }
 
+/// How much of the journal's end [`recent`] reads: some hundred operations.
+const RECENT: u64 = 256 * 1024;
+
+/// The newest entries, oldest first: enough for what happened lately, read in a moment. No
+/// journal yet is none.
+pub fn recent(state: &Path) -> std::io::Result<Vec<Entry>> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut file = match File::open(state.join("journal.jsonl")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let skipped = file.metadata()?.len().saturating_sub(RECENT);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut text = Vec::new();
+    file.take(2 * RECENT).read_to_end(&mut text)?;
+    // The first line may be cut; then it is no entry.
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
+}
+
 /// All entries of the journal, oldest first; a line cut short by a crash is left out.
 fn read(state: &Path) -> Vec<Entry> {
     std::fs::read_to_string(state.join("journal.jsonl"))

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Kind, Result};
-use crate::host::process;
+use crate::host::{locks, process};
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,21 @@ impl Lock {
     }
 }
 
+/// Who holds the lock at this moment, without touching it: its process, and what it says of
+/// itself in the lock's file.
+pub fn holder(state: &Path) -> std::io::Result<Option<(u32, Option<Holder>)>> {
+    let path = state.join("lock");
+    let Some(pid) = locks::holder(&path)? else {
+        return Ok(None);
+    };
+    let said = std::fs::read(&path)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Holder>(&text).ok())
+        // Of the one before, where this one could not or did not write it.
+        .filter(|holder| holder.pid == pid);
+    Ok(Some((pid, said)))
+}
+
 fn held(holder: Option<Holder>, again: &str) -> Fault {
     let fault = Fault::new(
         Kind::Locked,
@@ -119,7 +134,11 @@ mod tests {
         let second = Lock::take(folder.path(), "stop", "ooy stop").unwrap_err();
         assert_eq!(second.kind, Kind::Locked);
         assert!(second.evidence[0].contains(&format!("process {}", std::process::id())));
+        let (pid, said) = holder(folder.path()).unwrap().unwrap();
+        assert_eq!(pid, std::process::id());
+        assert_eq!(said.unwrap().operation, "start");
         drop(first);
+        assert_eq!(holder(folder.path()).unwrap(), None);
         Lock::take(folder.path(), "stop", "ooy stop").unwrap();
     }
 }

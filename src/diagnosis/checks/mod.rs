@@ -1,5 +1,6 @@
 //! The checks, one file a subject.
 
+mod access;
 mod answering;
 mod bigquery;
 mod calls;
@@ -14,9 +15,11 @@ mod engine;
 mod host;
 mod nginx;
 mod operations;
+mod outside;
 mod postgres;
 mod rapidpro;
 mod redis;
+mod service;
 mod settings;
 
 use super::cause::Rule;
@@ -44,6 +47,19 @@ const SUBJECTS: &[&Subject] = &[
     &bigquery::SUBJECT,
     &calls::SUBJECT,
 ];
+
+/// Whether a check is of use on a host without a deployment, a telephone exchange.
+pub fn is_for_any_host(check: &Check) -> bool {
+    [
+        &settings::SUBJECT,
+        &disk::SUBJECT,
+        &host::SUBJECT,
+        &calls::SUBJECT,
+    ]
+    .iter()
+    .flat_map(|subject| subject.checks)
+    .any(|known| known.name == check.name)
+}
 
 /// All checks.
 pub fn all() -> impl Iterator<Item = &'static Check> {

@@ -1,9 +1,84 @@
-//! settings.
+//! The settings file: what is missing, wrong, unknown or weak in it, and who may read it.
 
-use crate::diagnosis::check::Subject;
+mod faults;
+mod permissions;
+mod secrets;
+
+pub(super) use faults::{code_of, is_wrong, wrong_values};
+
+use crate::diagnosis::Code;
+use crate::diagnosis::Finding;
+use crate::diagnosis::cause::{When, rule};
+use crate::diagnosis::check::{Check, Looking, Subject};
 
 /// The checks of this subject.
 pub const SUBJECT: Subject = Subject {
-    checks: &[],
-    rules: &[],
+    checks: &[
+        Check {
+            name: "settings",
+            about: "whether all settings are there, known and of the right kind",
+            codes: &[
+                Code::SettingMissing,
+                Code::SettingPlaceholder,
+                Code::SettingUnknown,
+            ],
+            run: |scene| -> Looking { Box::pin(faults::check(scene)) },
+        },
+        Check {
+            name: "secrets",
+            about: "secrets that are known to others, weak, or used twice",
+            codes: &[Code::SettingInsecureDefault],
+            run: |scene| -> Looking { Box::pin(secrets::check(scene)) },
+        },
+        Check {
+            name: "file-permissions",
+            about: "who may read settings, keys, journal and finished calls",
+            codes: &[Code::FilePermissions],
+            run: |scene| -> Looking { Box::pin(permissions::check(scene)) },
+        },
+    ],
+    rules: &[
+        // A host name that is wrong is asked for by its default, and nobody answers to that.
+        rule(Code::CertificateMismatch, Code::SettingMissing, ITS_DOMAIN),
+        rule(Code::RapidproUnreachable, Code::SettingMissing, ITS_DOMAIN),
+        rule(Code::CaseproUnreachable, Code::SettingMissing, ITS_DOMAIN),
+        rule(
+            Code::ContentrepoUnreachable,
+            Code::SettingMissing,
+            ITS_DOMAIN,
+        ),
+        rule(Code::ServiceUnhealthy, Code::SettingMissing, ITS_DOMAIN),
+        rule(
+            Code::CertificateMismatch,
+            Code::SettingPlaceholder,
+            ITS_DOMAIN,
+        ),
+        rule(
+            Code::RapidproUnreachable,
+            Code::SettingPlaceholder,
+            ITS_DOMAIN,
+        ),
+        rule(
+            Code::CaseproUnreachable,
+            Code::SettingPlaceholder,
+            ITS_DOMAIN,
+        ),
+        rule(
+            Code::ContentrepoUnreachable,
+            Code::SettingPlaceholder,
+            ITS_DOMAIN,
+        ),
+        rule(Code::ServiceUnhealthy, Code::SettingPlaceholder, ITS_DOMAIN),
+        // nginx reads its key files at its start.
+        rule(Code::NginxConfigInvalid, Code::FilePermissions, KEY_FILE),
+    ],
 };
+
+const ITS_DOMAIN: When = When::If(|_, setting, _| {
+    setting
+        .evidence
+        .iter()
+        .any(|fact| fact.what.ends_with("_DOMAIN"))
+});
+
+const KEY_FILE: When = When::If(|_, file: &Finding, _| permissions::keeps_nginx_away(file));

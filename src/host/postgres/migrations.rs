@@ -6,6 +6,9 @@ use tokio_postgres::{Client, Error};
 use super::rows;
 use crate::host::text;
 
+/// All that are applied, as `app.name`.
+pub(super) const NAMES: &str = "SELECT app || '.' || name FROM django_migrations";
+
 /// SHA-256 over the sorted `app.name` lines of django_migrations; `None` where Django has not
 /// migrated anything yet. A release task prints the same digest when it has ended.
 pub(super) async fn applied(client: &Client) -> Result<Option<String>, Error> {
@@ -18,13 +21,13 @@ pub(super) async fn applied(client: &Client) -> Result<Option<String>, Error> {
     if there.first().and_then(|row| row.get(0)) != Some("t") {
         return Ok(None);
     }
-    let rows = rows(client, "SELECT app || '.' || name FROM django_migrations").await?;
+    let rows = rows(client, NAMES).await?;
     let names = rows.iter().filter_map(|row| row.get(0));
     Ok(Some(digest(names.map(str::to_owned).collect())))
 }
 
 /// The digest of these names, in whatever order and however often they come.
-fn digest(mut names: Vec<String>) -> String {
+pub(super) fn digest(mut names: Vec<String>) -> String {
     names.sort_unstable();
     names.dedup();
     text::hex(&Sha256::digest(names.join("\n")))

@@ -7,7 +7,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use super::super::reach::{self, mask};
-use super::guard;
+use super::{guard, migrations};
 use crate::host::url::DatabaseUrl;
 
 /// A session; dropped, it says goodbye to the server.
@@ -121,6 +121,14 @@ impl Session {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Digest of the migrations that Django has applied to this database, as a release task prints
+    /// it; an unknown table before the first.
+    pub async fn migrations(&self) -> Result<String, NoAnswer> {
+        let rows = self.rows(migrations::NAMES).await?;
+        let names = rows.iter().map(|row| row.text(0).to_owned()).collect();
+        Ok(migrations::digest(names))
     }
 }
 

@@ -14,7 +14,7 @@ pub(in crate::host) fn on_machine(host: &str, command: &str) -> String {
 
 /// Whether an address belongs to this machine: then, and only then, it can be bound to. Names
 /// are not looked up for it.
-fn is_this_machine(host: &str) -> bool {
+pub fn is_this_machine(host: &str) -> bool {
     let bindable = |address: IpAddr| std::net::UdpSocket::bind((address, 0)).is_ok();
     host == "localhost" || host.parse().is_ok_and(bindable)
 }
@@ -25,7 +25,7 @@ pub(in crate::host) fn quoted(text: &str) -> String {
 }
 
 /// For a shell, quoted where that is needed.
-pub(in crate::host) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%:".contains(&b);
     if text.bytes().all(plain) && !text.starts_with('-') {
         text.to_owned()

@@ -80,6 +80,7 @@ impl Diagnosed {
         assert_eq!(self.ran.code, 1);
         let finding = self.finding(code);
         complete(finding);
+        tally(code);
         finding
     }
 
@@ -142,6 +143,20 @@ impl Diagnosed {
             effects = effect;
         }
     }
+}
+
+/// Counted for the last line of scripts/test: a fault that was made and named first.
+fn tally(code: &str) {
+    let Some(folder) = std::env::var_os("OOY_TEST_WORK") else {
+        return;
+    };
+    let path = std::path::Path::new(&folder).join("faults-named-first");
+    let mut file = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    std::io::Write::write_all(&mut file, format!("{code}\n").as_bytes()).unwrap();
 }
 
 /// A root cause says how it is known, how to see it, why it matters, and what repairs it.

@@ -1,0 +1,99 @@
+//! Containers that end again and again.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::evidence::{docker_inspect, exit_meaning, last_lines, without};
+use crate::diagnosis::check::{Checked, Report};
+use crate::diagnosis::checks::operations::since;
+use crate::diagnosis::scene::Scene;
+use crate::diagnosis::words::{age, count};
+use crate::diagnosis::{Code, Evidence, Finding};
+use crate::engine::containers::{Container, State};
+
+/// One that has run so long has left its loop. Docker waits at most a minute between two starts.
+const CALM: Duration = Duration::from_secs(300);
+
+pub async fn check(scene: Rc<Scene>) -> Checked {
+    let most = scene.context.settings.number("RESTART_LOOP");
+    let mut report = Report::fine();
+    for service in &scene.context.stack.services {
+        let Some(container) = scene.container(&service.name).await? else {
+            continue;
+        };
+        let restarts = u64::try_from(container.restarts).unwrap_or_default();
+        let up = container.started_at.map(|at| since(scene.now, at));
+        if !loops(container.state, restarts, most, up) {
+            continue;
+        }
+        let name = &service.name;
+        let summary = if restarts >= most {
+            format!(
+                "{name} ends again and again: {} so far",
+                count(restarts, "restart")
+            )
+        } else {
+            format!("{name} has ended, and Docker starts it again")
+        };
+        let mut finding = Finding::error(Code::RestartLoop, summary)
+            .service(name)
+            .evidence(
+                Evidence::new("restarts", restarts.to_string(), "Docker")
+                    .threshold(format!("{most} (RESTART_LOOP)"))
+                    .command(docker_inspect(
+                        container,
+                        ".RestartCount}} {{.State.Status}} {{.State.StartedAt",
+                    )),
+            )
+            .evidence(now(container, up));
+        for fact in last_lines(&scene, container).await {
+            finding = finding.evidence(fact);
+        }
+        report.found(
+            finding
+                .impact(without(service))
+                .fix(scene.command(&format!("fix service {name}")))
+                .manual(scene.command(&format!("logs {name} -n 50")))
+                .manual(scene.command(&format!("restart {name}")))
+                .interrupts(format!("{name}, until it is ready again")),
+        );
+    }
+    Ok(report)
+}
+
+fn loops(state: State, restarts: u64, most: u64, up: Option<Duration>) -> bool {
+    match state {
+        State::Restarting => true,
+        State::Running => restarts >= most && up.is_some_and(|up| up < CALM),
+        _ => false,
+    }
+}
+
+fn now(container: &Container, up: Option<Duration>) -> Evidence {
+    if container.state == State::Restarting {
+        let code = container.exit_code;
+        return Evidence::new(
+            "last exit code",
+            format!("{code}{}", exit_meaning(code)),
+            "Docker",
+        );
+    }
+    let up = up.map_or("an unknown time".to_owned(), age);
+    Evidence::new("runs", format!("since {up}"), "Docker")
+        .threshold(format!("{}, then it has left its loop", age(CALM)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_many_restarts_and_the_last_one_lately() {
+        let up = |seconds| Some(Duration::from_secs(seconds));
+        assert!(loops(State::Running, 3, 3, up(299)));
+        assert!(!loops(State::Running, 3, 3, up(300)));
+        assert!(!loops(State::Running, 2, 3, up(5)));
+        assert!(loops(State::Restarting, 0, 3, None));
+        assert!(!loops(State::Exited, 9, 3, up(5)));
+    }
+}
