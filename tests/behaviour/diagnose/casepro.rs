@@ -12,11 +12,11 @@ const LOCK: &str = "org-task-lock:1:message-pull";
 /// One deployment, many faults: each is undone before the next.
 #[test]
 fn casepro() {
-    let home = Home::with_databases("casepro");
-    home.set("CASEPRO_SYNC_INTERVAL", "CASEPRO_SYNC_INTERVAL=5");
-    // Five intervals are allowed in any case: 25 s.
-    home.set("CASEPRO_SYNC_LAG", "CASEPRO_SYNC_LAG=1s");
-    home.ooy(&["start"]).expect(0);
+    let home = Home::brought_up(
+        "casepro",
+        // Five intervals are allowed in any case: 25 s.
+        &[("CASEPRO_SYNC_INTERVAL", "5"), ("CASEPRO_SYNC_LAG", "1s")],
+    );
     home.seed();
     let gate = Gate::before(&home);
     home.pulls_again();
@@ -212,7 +212,7 @@ fn a_pull_that_fails_once_is_no_fault(home: &Home) {
 fn without_a_backend_nothing_is_pulled(home: &Home) {
     let noop = [("SITE_BACKEND", "casepro.backend.NoopBackend")];
     home.steer(&[("casepro", &noop), ("casepro-celery", &noop)]);
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     let diagnosed = home.diagnose(&[]);
     let finding = diagnosed.only_root("casepro-backend-noop");
     let evidence = finding["evidence"].to_string();
@@ -236,7 +236,7 @@ fn without_a_backend_nothing_is_pulled(home: &Home) {
     });
 
     std::fs::remove_file(home.folder.join("compose.override.yaml")).unwrap();
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     // What came meanwhile is past; the next one shows that they come again.
     home.message_comes_in();
     home.pulls_again();

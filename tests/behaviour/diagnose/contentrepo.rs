@@ -10,7 +10,7 @@ use crate::hotline::TOKEN;
 /// One deployment, many faults: each is undone before the next.
 #[test]
 fn contentrepo_and_bigquery() {
-    let home = Home::with_databases("content");
+    let home = Home::brought_up("content", &[]);
     let key = key_file(&home);
     home.set(
         "BIGQUERY_KEY_FILE",
@@ -20,7 +20,7 @@ fn contentrepo_and_bigquery() {
         "BIGQUERY_RAPIDPRO_TOKEN",
         &format!("BIGQUERY_RAPIDPRO_TOKEN={TOKEN}"),
     );
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     home.seed();
     home.healthy_again(PATIENCE);
 
@@ -120,7 +120,7 @@ fn jobs_without_the_token_are_found(home: &Home) {
         crontab /etc/cron.d/crontab.txt && cron && exec tail -F /var/log/cron.log']\n";
     let path = home.folder.join("compose.override.yaml");
     std::fs::write(&path, text).unwrap();
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     let diagnosed = home.diagnose_until("bigquery-token-missing", PATIENCE);
     let finding = diagnosed.only_root("bigquery-token-missing");
     let evidence = finding["evidence"].to_string();
@@ -136,13 +136,13 @@ fn jobs_without_the_token_are_found(home: &Home) {
         "{command}"
     );
     std::fs::remove_file(path).unwrap();
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     home.healthy_again(PATIENCE);
 }
 
 fn a_token_that_is_not_set_is_found(home: &Home) {
     home.set("BIGQUERY_RAPIDPRO_TOKEN", "BIGQUERY_RAPIDPRO_TOKEN=");
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     let diagnosed = home.diagnose_until("bigquery-token-missing", PATIENCE);
     let finding = diagnosed.only_root("bigquery-token-missing");
     assert!(
@@ -172,7 +172,7 @@ fn a_token_that_is_not_set_is_found(home: &Home) {
 
 fn without_key_and_token_nothing_is_missed(home: &Home) {
     home.set("BIGQUERY_KEY_FILE", "BIGQUERY_KEY_FILE=");
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     let diagnosed = home.diagnose(&[]);
     for check in ["bigquery-settings", "bigquery-sync"] {
         assert_eq!(diagnosed.result(check), "skipped", "{}", diagnosed.text());

@@ -8,15 +8,14 @@ use crate::harness::Home;
 
 #[test]
 fn healthy() {
-    let home = Home::with_databases("healthy");
-    home.ooy(&["start"]).expect(0);
+    let home = Home::brought_up("healthy", &[]);
     is_well(&home.diagnose(&[]));
     home.seed();
     for _ in 0..5 {
         is_well(&home.diagnose(&[]));
     }
     while_it_is_busy(&home);
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     is_well(&home.diagnose(&[]));
     is_read_well(&home);
     a_service_started_anew_is_well(&home);

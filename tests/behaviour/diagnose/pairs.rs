@@ -7,8 +7,7 @@ use crate::hotline::TOKEN;
 
 #[test]
 fn pairs() {
-    let home = Home::with_databases("pairs");
-    home.ooy(&["start"]).expect(0);
+    let home = Home::brought_up("pairs", &[]);
     home.seed();
     home.healthy_again(PATIENCE);
 
@@ -44,13 +43,13 @@ fn an_error_stands_before_a_warning(home: &Home) {
         "BIGQUERY_RAPIDPRO_TOKEN",
         &format!("BIGQUERY_RAPIDPRO_TOKEN={TOKEN}"),
     );
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     home.control("contentrepo", r#"{"hang": true}"#);
     roots_become(home, &["contentrepo-unreachable", "bigquery-token-missing"]);
     home.control("contentrepo", "{}");
     roots_become(home, &["bigquery-token-missing"]);
     home.set("BIGQUERY_RAPIDPRO_TOKEN", "BIGQUERY_RAPIDPRO_TOKEN=");
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     home.healthy_again(PATIENCE);
 }
 
@@ -59,6 +58,6 @@ fn a_stopped_worker_and_a_missing_page_are_two_causes(home: &Home) {
     home.control("contentrepo", r#"{"hang": true}"#);
     roots_become(home, &["service-missing", "contentrepo-unreachable"]);
     home.control("contentrepo", "{}");
-    home.ooy(&["start"]).expect(0);
+    home.comes_up();
     home.healthy_again(PATIENCE);
 }

@@ -13,6 +13,29 @@ use crate::hotline::TOKEN;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Home {
+    /// A whole deployment with these settings. Asked less often how it is than others are, so that
+    /// several fit on a small machine; where that is too busy for a start, once more.
+    pub fn brought_up(name: &str, settings: &[(&str, &str)]) -> Self {
+        let home = Self::with_databases(name);
+        let seldom = [("HEALTH_INTERVAL", "5s"), ("CELERY_HEALTH_INTERVAL", "20s")];
+        for (name, value) in seldom.iter().chain(settings) {
+            home.set(name, &format!("{name}={value}"));
+        }
+        home.comes_up();
+        home
+    }
+
+    /// `ooy start`, which on a machine that is too busy may need another try.
+    #[track_caller]
+    pub fn comes_up(&self) {
+        for _ in 0..3 {
+            if self.ooy(&["start"]).code == 0 {
+                return;
+            }
+        }
+        self.ooy(&["start"]).expect(0);
+    }
+
     /// The name of its database of RapidPro, Casepro or ContentRepo.
     pub fn database(&self, owner: &str) -> String {
         let url = self.setting(&format!("{}_DATABASE_URL", owner.to_uppercase()));
