@@ -17,8 +17,12 @@ impl Home {
     /// several fit on a small machine; where that is too busy for a start, once more.
     pub fn brought_up(name: &str, settings: &[(&str, &str)]) -> Self {
         let home = Self::with_databases(name);
-        let seldom = [("HEALTH_INTERVAL", "5s"), ("CELERY_HEALTH_INTERVAL", "20s")];
-        for (name, value) in seldom.iter().chain(settings) {
+        let patient = [
+            ("HEALTH_INTERVAL", "5s"),
+            ("CELERY_HEALTH_INTERVAL", "20s"),
+            ("DIAGNOSE_TIMEOUT", "12s"),
+        ];
+        for (name, value) in patient.iter().chain(settings) {
             home.set(name, &format!("{name}={value}"));
         }
         home.comes_up();
