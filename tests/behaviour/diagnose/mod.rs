@@ -8,6 +8,7 @@ mod casepro;
 mod celery;
 mod certificates;
 mod containers;
+mod contentrepo;
 mod data;
 mod disk;
 mod elasticsearch;
@@ -16,11 +17,13 @@ mod healthy;
 mod host;
 mod nginx;
 mod operations;
+mod pairs;
 mod postgres;
 mod rapidpro;
 mod redis;
 mod services;
 mod settings;
+mod workspace;
 
 /// The promise of this folder, kept for codes that come later too.
 #[test]
