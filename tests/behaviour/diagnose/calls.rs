@@ -91,7 +91,7 @@ fn a_token_that_rapidpro_refuses(home: &Home) {
     says(finding, "RAPIDPRO_TOKEN");
     assert!(!finding.to_string().contains(WRONG_TOKEN), "{finding:#}");
     // That they wait for long is a consequence.
-    set(home, "CALLS_BACKLOG_AGE", "0s");
+    set(home, "CALLS_BACKLOG_AGE", "1s");
     let diagnosed = home.diagnose_until("agi-token-refused", PATIENCE);
     assert!(
         diagnosed.explained().contains(&"agi-backlog"),
