@@ -5,6 +5,7 @@ mod leftovers;
 mod logs;
 mod places;
 mod space;
+mod told;
 
 use crate::deployment::services::Stack;
 use crate::diagnosis::cause::{When, rule};

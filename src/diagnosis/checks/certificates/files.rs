@@ -62,14 +62,11 @@ pub async fn certificates(scene: Rc<Scene>) -> Checked {
     if !self_signed.is_empty() {
         report.found(by_itself(&scene, &self_signed));
     }
-    if report
-        .findings
-        .iter()
-        .all(|finding| finding.severity == crate::diagnosis::Severity::Info)
+    let serious = |finding: &Finding| finding.severity > crate::diagnosis::Severity::Info;
+    if let Some(why) = unseen
+        && !report.findings.iter().any(serious)
     {
-        if let Some(why) = unseen {
-            return Err(Halt::unknown(why));
-        }
+        return Err(Halt::unknown(why));
     }
     Ok(report)
 }
