@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn finished_calls() {
     let home = Home::with_databases("diagnosed-calls");
+    super::disk::patient(&home);
     home.ooy(&["start"]).expect(0);
     let seeded = home.docker(&[
         "exec",
