@@ -114,6 +114,21 @@ impl Asked {
     }
 }
 
+/// Parts of summaries by which a server that has ended, or cannot begin, is known.
+const DOWN: &[&str] = &[
+    " is not running: ",
+    "accepts connections and says nothing",
+    "is starting up",
+    "is shutting down",
+    "does not let the services in",
+];
+
+/// Whether a finding of these is about a server that has ended or cannot begin, rather than about
+/// the way to it.
+pub fn is_down(finding: &Finding) -> bool {
+    DOWN.iter().any(|part| finding.summary.contains(part))
+}
+
 /// What belongs together in one finding.
 struct Case<'a> {
     members: Vec<&'a Asked>,

@@ -5,8 +5,9 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 
+use super::common::Diagnosed;
 use super::data::{CHECKS, LIMIT, Rule, Servers, all_well, fact, said, signal, small};
-use crate::harness::{Home, until};
+use crate::harness::{Home, Ran, until};
 
 const UNREACHABLE: &str = "postgres-unreachable";
 
@@ -15,6 +16,7 @@ fn what_is_wrong_with_postgresql_is_told_apart() {
     let (home, servers) = small("pg");
     all_well(&home);
     stopped(&home, &servers);
+    ended_by_a_full_disk(&home, &servers);
     frozen(&home, &servers);
     on_loopback_only(&home, &servers);
     closed_by_pg_hba(&home, &servers);
@@ -78,6 +80,39 @@ fn stopped(home: &Home, servers: &Servers) {
     );
     let shown = home.ooy(&[&["diagnose"], CHECKS].concat()).expect(1);
     insta::assert_snapshot!("postgres-stopped", tidy(home, servers, &shown.stdout));
+    servers.start();
+    all_well(home);
+}
+
+/// The disk that PostgreSQL has its data on where nothing else is known is full, for this one look.
+fn ended_by_a_full_disk(home: &Home, servers: &Servers) {
+    servers.kill_postgres();
+    let look = home.command(&["diagnose", "--json", "postgres-access", "disk-full"]);
+    let fill = "mkdir -p /var/lib/postgresql && mount -t tmpfs -o size=4m none /var/lib/postgresql \
+                && { cat /dev/zero >/var/lib/postgresql/fill 2>/dev/null; exec \"$@\"; }";
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            fill,
+            "sh",
+        ])
+        .arg(look.get_program())
+        .args(look.get_args())
+        .env_clear()
+        .envs(
+            look.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    let ran = Ran::of(&command.output().unwrap());
+    let json = ran.json();
+    let diagnosed = Diagnosed { ran, json };
+    diagnosed.only_root("disk-full");
+    assert_eq!(diagnosed.explained(), [UNREACHABLE]);
     servers.start();
     all_well(home);
 }
