@@ -139,6 +139,7 @@ pub async fn through(scene: Rc<Scene>, upstream: &'static Upstream) -> Checked {
     let address = scene.address(upstream.service, upstream.port).await?;
     let settings = &scene.context.settings;
     let host = settings.get(upstream.domain);
+    // What is left when it begins: it may come after a long wait for the other way.
     let directly = || http::get(address, host, upstream.direct, scene.time_left());
     let mut passed = std::pin::pin!(ask(&scene, host, Some(upstream.path)));
     // Both ways at the same time only where the first one takes long.
@@ -188,16 +189,9 @@ async fn found(
     let address = scene.address(service, upstream.port).await?;
     let nginx = &scene.running("nginx").await?.name;
     let container = &scene.running(service).await?.name;
-    let finding = match &direct {
-        Ok(_) => Finding::error(
-            Code::UpstreamUnreachable,
-            format!("nginx does not reach {service}, which answers directly"),
-        ),
-        // Slow, perhaps: whether it works at all is the subject of its own checks.
-        Err(_) => Finding::warning(
-            Code::UpstreamUnreachable,
-            format!("{service} does not answer, neither through nginx nor directly"),
-        ),
+    let summary = match &direct {
+        Ok(_) => format!("nginx does not reach {service}, which answers directly"),
+        Err(_) => format!("{service} does not answer, neither through nginx nor directly"),
     };
     let (said, cause) = match &direct {
         Ok(answer) => (
@@ -209,7 +203,7 @@ async fn found(
         ),
         Err(why) => (why.clone(), String::new()),
     };
-    let finding = finding
+    let finding = Finding::error(Code::UpstreamUnreachable, summary)
         .service(service)
         .evidence(
             Evidence::new(
