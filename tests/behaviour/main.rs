@@ -22,6 +22,7 @@ mod nginx;
 mod pbx;
 mod pull;
 mod rapidpro_api;
+mod secrets;
 mod settings;
 mod start;
 mod tracer;

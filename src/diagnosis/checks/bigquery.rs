@@ -232,11 +232,10 @@ async fn sync(scene: Rc<Scene>) -> Checked {
     }
     Ok(finding
         .manual(format!(
-            "docker exec {} sh -c 'eval \"$(crontab -l | sed -n \"s/^\\([A-Z_]*=.*\\)/export \\1/p\")\"; \
-             cd /app && python -u rapidpro_to_bigquery.py'",
+            "docker exec {} sh -c 'cd /app && python -u rapidpro_to_bigquery.py \
+             >> /var/log/cron.log 2>&1'",
             container.name
         ))
-        .manual(scene.command(&format!("restart {SERVICE}")))
         .interrupts("nothing")
         .into())
 }

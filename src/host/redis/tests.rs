@@ -205,6 +205,42 @@ async fn what_was_deleted_before_a_failure_is_told() {
     );
 }
 
+/// A worker's answer in the list, as kombu puts it there, after the element that is none.
+fn answered(answers: &str) -> Vec<u8> {
+    let message = format!(
+        r#"{{"body": {}, "headers": {{}}, "properties": {{}}}}"#,
+        serde_json::json!(answers)
+    );
+    [b"*2\r\n".to_vec(), bulk(""), bulk(&message)].concat()
+}
+
+#[tokio::test]
+async fn workers_are_waited_for_as_long_as_one_says_nothing() {
+    let ask = async |heard: &[u8]| {
+        let url = scripted(&[
+            OK,
+            OK,
+            b":1\r\n",
+            b":1\r\n",
+            b"*0\r\n",
+            b":1\r\n",
+            heard,
+            b"*1\r\n$0\r\n\r\n",
+            &answered(r#"{"celery@a": {"ok": "pong"}}"#),
+            b":1\r\n",
+            b":1\r\n",
+        ]);
+        let asked = pidbox::ask(&url, "ping", None, Duration::from_secs(2)).await;
+        asked.unwrap()
+    };
+    let asked = ask(b":1\r\n").await;
+    assert_eq!(asked.heard, 1);
+    assert_eq!(asked.answers["celery@a"]["ok"], "pong");
+    // Nobody listens: nobody is waited for.
+    let asked = ask(b":0\r\n").await;
+    assert_eq!((asked.heard, asked.answers.len()), (0, 0));
+}
+
 #[tokio::test]
 async fn a_pattern_for_everything_is_refused() {
     for pattern in ["", "*", "?rg", "[a-z]*", "*:lock"] {

@@ -22,7 +22,7 @@ impl Home {
         }
     }
 
-    /// Name of RapidPro's (`rapidpro`) or Casepro's database.
+    /// Name of its database of `rapidpro`, `casepro` or `contentrepo`.
     pub fn database(&self, owner: &str) -> String {
         let url = self.setting(&format!("{}_DATABASE_URL", owner.to_uppercase()));
         let name = url.rsplit('/').next().unwrap();

@@ -32,11 +32,12 @@ struct Lock {
 pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     let tasks = state::tasks(&scene).await?;
     let worker = scene.container(WORKER).await?;
-    let image = worker.map_or("", |worker| worker.image.as_str()).to_owned();
+    let configured = scene.context.settings.get("CASEPRO_IMAGE");
+    let image = worker.map_or(configured, |worker| worker.image.as_str());
     let mut redis = scene.redis("casepro").await?;
     let mut locks = Vec::new();
     for task in tasks {
-        if let Some(lock) = look(&mut redis, task, &image, scene.time_left()).await? {
+        if let Some(lock) = look(&mut redis, task, image, scene.time_left()).await? {
             locks.push(lock);
         }
     }
@@ -53,7 +54,7 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
         }
         // The same lock as before, not one that was taken meanwhile.
         let (task, age) = (lock.task.clone(), lock.age);
-        let again = look(&mut redis, task, &image, scene.time_left()).await?;
+        let again = look(&mut redis, task, image, scene.time_left()).await?;
         if again.is_some_and(|again| again.age >= age) {
             stale.push(lock);
         }

@@ -58,20 +58,31 @@ fn limits(scene: &Scene, kind: Kind) -> Limits {
     }
 }
 
-/// `up`: how long the worker has been there; nothing can be expected of it before.
-fn judge(task: &Task, limits: Limits, up: Option<Duration>) -> Option<Stall> {
+/// How long those have been there that a pull needs; nothing can be expected of it before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Up {
+    /// The worker; `None`: it is not there.
+    worker: Option<Duration>,
+    /// RapidPro; `None`: it is not there, which another finding tells.
+    rapidpro: Option<Duration>,
+}
+
+fn judge(task: &Task, limits: Limits, up: Up) -> Option<Stall> {
     if task.disabled {
         return None;
     }
     let lag = task.succeeded.unwrap_or(task.org_made);
-    let waited = up.map_or(lag, |up| lag.min(up));
+    let waited = [up.worker, up.rapidpro]
+        .into_iter()
+        .flatten()
+        .fold(lag, Duration::min);
     match task.open_for() {
         Some(run) if run > limits.run => Some(Stall::Killed),
         // Only a run of this worker can be under way.
-        Some(run) if up.is_some_and(|up| run < up) => {
+        Some(run) if up.worker.is_some_and(|up| run < up) => {
             (lag > limits.lag && run > limits.lag).then_some(Stall::Slow)
         }
-        _ if task.failing && lag > limits.failing => Some(Stall::Failing),
+        _ if task.failing && waited > limits.failing => Some(Stall::Failing),
         _ => (waited > limits.lag).then_some(Stall::Behind),
     }
 }
@@ -80,7 +91,13 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     let tasks = state::tasks(&scene).await?;
     let worker = scene.container(WORKER).await?;
     let running = worker.filter(|worker| worker.is_running());
-    let up = running.and_then(|worker| answering::uptime(worker, scene.now));
+    let since = |container: Option<&Container>| {
+        answering::uptime(container.filter(|it| it.is_running())?, scene.now)
+    };
+    let up = Up {
+        worker: since(worker),
+        rapidpro: since(scene.container("rapidpro").await?),
+    };
     let mut stalled: Vec<(&Task, Stall)> = tasks
         .iter()
         .filter_map(|task| Some((task, judge(task, limits(&scene, task.kind), up)?)))
@@ -115,7 +132,7 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     };
     let mut finding = Finding::error(
         Code::CaseproSyncStalled,
-        format!("Casepro {}{}", since(worst), of_org(worst, &tasks)),
+        format!("Casepro {}{}", how_long(worst), of_org(worst, &tasks)),
     )
     .service(WORKER)
     .owner("casepro")
@@ -142,7 +159,7 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
 }
 
 /// "has not pulled messages for 47 min"
-fn since(task: &Task) -> String {
+fn how_long(task: &Task) -> String {
     let done = task.kind.done();
     match task.succeeded {
         Some(ago) => format!("has not {done} for {}", words::age(ago)),

@@ -25,9 +25,17 @@ fn task() -> Task {
     }
 }
 
-/// With a worker that has been up for an hour.
+/// With a worker and a RapidPro that have been up for so long.
+fn up(worker: Duration, rapidpro: Duration) -> Up {
+    Up {
+        worker: Some(worker),
+        rapidpro: Some(rapidpro),
+    }
+}
+
+/// With both up for an hour.
 fn judged(task: &Task) -> Option<Stall> {
-    judge(task, LIMITS, Some(60 * MINUTE))
+    judge(task, LIMITS, up(60 * MINUTE, 60 * MINUTE))
 }
 
 #[test]
@@ -48,10 +56,12 @@ fn a_success_too_long_ago_is_a_stall_and_a_disabled_task_is_none() {
 fn nothing_is_expected_of_a_worker_that_was_just_started() {
     let mut task = task();
     task.succeeded = Some(9 * 60 * MINUTE);
-    assert_eq!(judge(&task, LIMITS, Some(MINUTE)), None);
-    assert_eq!(judge(&task, LIMITS, Some(6 * MINUTE)), Some(Stall::Behind));
+    let judged = |worker, rapidpro| judge(&task, LIMITS, up(worker, rapidpro));
+    assert_eq!(judged(MINUTE, 60 * MINUTE), None);
+    assert_eq!(judged(60 * MINUTE, MINUTE), None);
+    assert_eq!(judged(6 * MINUTE, 6 * MINUTE), Some(Stall::Behind));
     // Of one that is not there nothing will come.
-    assert_eq!(judge(&task, LIMITS, None), Some(Stall::Behind));
+    assert_eq!(judge(&task, LIMITS, Up::default()), Some(Stall::Behind));
 }
 
 #[test]
@@ -72,6 +82,8 @@ fn two_runs_that_failed_are_a_stall_and_one_is_not() {
     assert_eq!(judged(&task), None);
     task.succeeded = Some(60 * SECOND);
     assert_eq!(judged(&task), Some(Stall::Failing));
+    // RapidPro was away, and has come back a moment ago.
+    assert_eq!(judge(&task, LIMITS, up(60 * MINUTE, 20 * SECOND)), None);
 }
 
 #[test]
@@ -86,7 +98,7 @@ fn a_run_under_way_may_take_its_time() {
     assert_eq!(judged(&task), Some(Stall::Slow));
     // Begun before this worker: nobody goes on with it.
     assert_eq!(
-        judge(&task, LIMITS, Some(330 * SECOND)),
+        judge(&task, LIMITS, up(330 * SECOND, 60 * MINUTE)),
         Some(Stall::Behind)
     );
     task.started = Some(11 * MINUTE);
