@@ -19,6 +19,7 @@ fn workers_beats_and_queues() {
     a_worker_that_hangs(&home);
     a_beat_that_was_killed(&home);
     a_beat_that_is_stopped(&home);
+    a_beat_that_does_not_work(&home);
     a_second_beat(&home);
     messages_that_courier_does_not_take(&home);
     queues_without_workers(&home);
@@ -141,6 +142,31 @@ fn a_beat_that_is_stopped(home: &Home) {
     assert_eq!(finding["service"], "casepro-celery");
     assert_eq!(finding["summary"], "Casepro's beat is stopped by a signal");
     drop(stopped);
+    home.healthy_again(PATIENCE);
+}
+
+/// As it would be seen of one that hangs: what it has done every minute is not done for longer than
+/// the limit, which is a second here.
+fn a_beat_that_does_not_work(home: &Home) {
+    home.set("BEAT_AGE", "BEAT_AGE=1s");
+    let began = std::time::Instant::now();
+    let finding = loop {
+        // The beat may have it summed up in between.
+        home.rapidpro_sql(
+            "INSERT INTO msgs_systemlabelcount (label_type, is_archived, count, is_squashed, org_id) \
+             SELECT 'I', false, 1, false, min(id) FROM orgs_org",
+        );
+        home.diagnose(&["beat-rapidpro"]);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let diagnosed = home.diagnose(&[]);
+        if diagnosed.roots() == ["beat-missing"] || began.elapsed() > PATIENCE {
+            break diagnosed.only_root("beat-missing").clone();
+        }
+    };
+    assert_eq!(finding["evidence"][0]["threshold"], "1 s (BEAT_AGE)");
+    let what = finding["evidence"][0]["what"].as_str().unwrap();
+    assert!(what.contains("msgs_systemlabelcount"), "{what}");
+    home.set("BEAT_AGE", "BEAT_AGE=5m");
     home.healthy_again(PATIENCE);
 }
 
