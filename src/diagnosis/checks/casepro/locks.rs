@@ -131,13 +131,13 @@ fn finding(
     limit: Duration,
 ) -> Finding {
     let doing = worst.task.kind.doing();
-    let since = worst
-        .age
-        .map(|age| format!(" for {}", words::age(age)))
-        .unwrap_or_default();
+    let since = worst.age.map_or_else(
+        || "none".to_owned(),
+        |age| format!("none for {}", words::age(age)),
+    );
     let mut finding = Finding::error(
         Code::CaseproLockStale,
-        format!("Casepro cannot {doing}: a lock without an owner has been in the way{since}"),
+        format!("Casepro cannot {doing}: the lock needs an owner and has {since}"),
     )
     .service(WORKER)
     .owner("casepro")
