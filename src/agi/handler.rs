@@ -70,18 +70,20 @@ pub fn take_over(
 ) -> Outcome {
     let mut channel = input.map(|input| Channel::new(input, output));
     let mut call = arguments::read(arguments);
-    let mut is_agi = false;
+    let (mut is_agi, mut asked) = (false, false);
     if let Some(channel) = &mut channel {
         let environment = channel.environment(ENVIRONMENT_LIMIT);
         is_agi = environment.is_agi;
         call.uniqueid = environment.uniqueid;
         call.linkedid = environment.linkedid;
         call.channel = environment.channel;
-        if is_agi && call.linkedid.is_none() {
-            call.linkedid = channel.get_variable("CHANNEL(linkedid)", ANSWER_LIMIT);
-        }
+        asked = is_agi && call.linkedid.is_none() && channel.ask("CHANNEL(linkedid)", ANSWER_LIMIT);
     }
+    // While Asterisk answers.
     let settings = CallSettings::load(places);
+    if let (true, Some(channel)) = (asked, &mut channel) {
+        call.linkedid = channel.value(ANSWER_LIMIT);
+    }
     let record = Record::new(call, &settings.country_code, Moment::now());
     let outcome = keep(places, &record, &settings, direct);
 

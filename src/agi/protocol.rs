@@ -166,13 +166,15 @@ impl<'a> Channel<'a> {
         reader.finish()
     }
 
-    /// The value of a variable or function of the channel.
-    pub fn get_variable(&mut self, name: &str, limit: Duration) -> Option<String> {
-        let end = Instant::now() + limit;
-        if self.ended || !self.write(&format!("GET VARIABLE {name}\n"), end) {
-            return None;
-        }
-        let answer = self.answer(end)?;
+    /// Asks for the value of a variable or function of the channel; [`Channel::value`] has it.
+    /// Whether it could be asked within that time.
+    pub fn ask(&mut self, name: &str, limit: Duration) -> bool {
+        !self.ended && self.say(&format!("GET VARIABLE {name}\n"), limit)
+    }
+
+    /// The value that was asked for.
+    pub fn value(&mut self, limit: Duration) -> Option<String> {
+        let answer = self.wait_for_answer(limit)?;
         value_of(&answer).map(str::to_owned)
     }
 
@@ -335,7 +337,8 @@ mod tests {
         let began = Instant::now();
         let environment = channel.environment(Duration::from_millis(30));
         assert_eq!(environment.uniqueid.as_deref(), Some("1.1"));
-        assert_eq!(channel.get_variable("X", Duration::from_millis(30)), None);
+        assert!(channel.ask("X", Duration::from_millis(30)));
+        assert_eq!(channel.value(Duration::from_millis(30)), None);
         assert!(began.elapsed() < Duration::from_secs(5));
         drop((asterisk_says, asterisk_hears));
         // Gone altogether: neither a signal nor an endless wait.
@@ -363,15 +366,14 @@ mod tests {
             .write_all(b"HANGUP\n200 result=1 (1795345652.0)\n520-a\n520 End\n200 result=0\n")
             .unwrap();
         let minute = Duration::from_secs(60);
-        assert_eq!(
-            channel.get_variable("CHANNEL(linkedid)", minute).as_deref(),
-            Some("1795345652.0")
-        );
+        assert!(channel.ask("CHANNEL(linkedid)", minute));
+        assert_eq!(channel.value(minute).as_deref(), Some("1795345652.0"));
         assert_eq!(
             channel.wait_for_answer(minute).as_deref(),
             Some("520 End\n")
         );
-        assert_eq!(channel.get_variable("NONE", minute), None);
+        assert!(channel.ask("NONE", minute));
+        assert_eq!(channel.value(minute), None);
     }
 
     proptest! {

@@ -3,9 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::agi::delivery;
 use crate::agi::handler::{self, Status};
+use crate::agi::record::Record;
+use crate::agi::settings::CallSettings;
 use crate::cli::{Color, Global};
 use crate::deployment::places::Places;
 use crate::fault::Fault;
@@ -63,7 +66,6 @@ fn option_value<'a>(argument: &'a OsStr, prefix: &str) -> Option<&'a OsStr> {
 /// Takes the call over; the exit code.
 pub fn run(job: &Job) -> u8 {
     process::ignore_hangup();
-    process::prepare();
     super::catch_panics();
     let places = Places::new(job.home.as_deref());
     if job.arguments.is_empty() {
@@ -77,7 +79,7 @@ pub fn run(job: &Job) -> u8 {
         &job.arguments,
         (!from_terminal).then(rustix::stdio::stdin),
         rustix::stdio::stdout(),
-        delivery::direct,
+        direct,
     );
     if let Some(fault) = &outcome.fault {
         ui().fault(fault);
@@ -89,6 +91,12 @@ pub fn run(job: &Job) -> u8 {
         Status::Queued | Status::Skipped => 0,
         Status::Failed => 1,
     }
+}
+
+/// [`delivery::direct`]; only here are names looked up, so only here it has to be prepared for.
+fn direct(record: &Record, settings: &CallSettings, within: Duration) -> Result<String, String> {
+    process::prepare();
+    delivery::direct(record, settings, within)
 }
 
 /// Asterisk passes no options about the screen.

@@ -25,6 +25,17 @@ const NAMES: &[&str] = &[
 /// working directory must not be read, and version 1.29 takes regular files only.
 pub const NO_ENV: &str = "empty.env";
 
+/// How a file is not as it would be written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// It is not there.
+    Missing,
+    /// Its content is another.
+    Changed,
+    /// Nothing writes a file of that name.
+    Foreign,
+}
+
 /// The rendered files of one deployment.
 #[derive(Debug, Clone)]
 pub struct Rendered {
@@ -87,6 +98,33 @@ impl Rendered {
             files,
             nginx_digest,
         }
+    }
+
+    /// Those of nginx's files below this folder that are not as they would be written now: path below
+    /// the folder, and whether the file is missing, differs, or is none of ours.
+    pub fn differing(&self, folder: &Path) -> std::io::Result<Vec<(String, Difference)>> {
+        let mut found = Vec::new();
+        let ours = self
+            .files
+            .iter()
+            .filter(|(path, _)| path.starts_with("nginx/"));
+        for (path, text) in ours.clone() {
+            match std::fs::read(folder.join(path)) {
+                Ok(content) if content == text.as_bytes() => {}
+                Ok(_) => found.push((path.clone(), Difference::Changed)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    found.push((path.clone(), Difference::Missing));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for entry in std::fs::read_dir(folder.join("nginx"))? {
+            let path = format!("nginx/{}", entry?.file_name().to_string_lossy());
+            if !ours.clone().any(|(known, _)| *known == path) {
+                found.push((path, Difference::Foreign));
+            }
+        }
+        Ok(found)
     }
 
     /// Writes the files into a folder: the deployment's own, or a temporary one for a check.

@@ -26,6 +26,7 @@ macro_rules! codes {
 
         impl Code {
             /// All of them, from ground to roof.
+            #[cfg(test)]
             pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
 
             /// As it is written: `disk-full`.

@@ -4,6 +4,7 @@ mod cause;
 mod check;
 mod checks;
 mod code;
+mod configured;
 mod data;
 mod finding;
 mod run;
@@ -12,8 +13,8 @@ mod scene;
 mod words;
 
 pub use check::Check;
-pub use checks::{all, find};
+pub use checks::find;
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
-pub use run::{Diagnosis, Made, Result, run};
+pub use run::{Diagnosis, run};
 pub use scene::Scene;

@@ -11,22 +11,17 @@ use tokio::sync::OnceCell;
 
 use super::check::Halt;
 use super::code::Code;
+use super::configured::{self, Hashes};
 use super::data::{self, Look};
 use super::samples::{Sample, Samples};
 use crate::deployment::keys;
 use crate::deployment::settings::{Database, RedisDatabase, Settings};
-use crate::engine::compose::Compose;
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
 use crate::fault::Fault;
 use crate::host::postgres::session::Session;
 use crate::host::redis::resp::Connection;
 use crate::lifecycle::Context;
-use crate::lifecycle::observe::for_compose;
-use crate::lifecycle::preflight::scratch_folder;
-
-/// compose's digest of each service's configuration, or what it complains of.
-pub type Hashes = Result<BTreeMap<String, String>, String>;
 
 /// Why most checks have nothing to look at on a telephone exchange.
 pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
@@ -136,29 +131,9 @@ impl Scene {
     /// compose's digests of the present configuration of each service, or its complaint; the error
     /// says that there is no compose.
     pub async fn compose(&self) -> &Result<Hashes, Box<Fault>> {
-        self.compose.get_or_init(|| self.ask_compose()).await
-    }
-
-    async fn ask_compose(&self) -> Result<Hashes, Box<Fault>> {
-        let folder = match scratch_folder() {
-            Ok(folder) => folder,
-            Err(fault) => return Ok(Err(unmade(&fault))),
-        };
-        let answer = match self.context.rendered.write(&folder) {
-            Ok(()) => Compose::find_and_hash(for_compose(&self.context, &folder)).await,
-            Err(fault) => {
-                let _ = std::fs::remove_dir_all(&folder);
-                return Ok(Err(unmade(&fault)));
-            }
-        };
-        // Left behind only where the whole check is given up, in the system's temporary folder.
-        let _ = std::fs::remove_dir_all(&folder);
-        let (_, hashes) = answer?;
-        Ok(match hashes {
-            Ok(Ok(hashes)) => Ok(hashes),
-            Ok(Err(complaint)) => Err(self.context.mask.apply(&complaint)),
-            Err(error) => Err(error.to_string()),
-        })
+        self.compose
+            .get_or_init(|| configured::hashes(&self.context))
+            .await
     }
 
     /// All containers of the deployment, one-offs included.
@@ -286,9 +261,4 @@ impl Scene {
             )
         })
     }
-}
-
-/// The files for compose could not be written: no complaint of compose, but no answer either.
-fn unmade(fault: &Fault) -> String {
-    format!("{}: {}", fault.title, fault.evidence.join("; "))
 }

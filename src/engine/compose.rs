@@ -40,6 +40,29 @@ const OLDEST: (u32, u32) = (1, 29);
 /// The ways in which compose may be installed, the newer first.
 const PROGRAMS: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
 
+/// Where docker looks for its plugin (docker/cli, cli-plugins/manager), below the user's own folder.
+const PLUGIN_FOLDERS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+
+/// Every file that could be the compose of this host, there or not: what is called is among them.
+pub fn programs() -> Vec<PathBuf> {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let own = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")));
+    let plugins = own
+        .into_iter()
+        .map(|folder| folder.join("cli-plugins"))
+        .chain(PLUGIN_FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join("docker-compose"));
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let called = std::env::split_paths(&search)
+        .flat_map(|folder| [folder.join("docker"), folder.join("docker-compose")]);
+    plugins.chain(called).collect()
+}
+
 /// What `config --hash` gives: a digest for each service, or its complaint.
 pub type Hashes = std::io::Result<std::result::Result<BTreeMap<String, String>, String>>;
 

@@ -107,6 +107,8 @@ pub struct Container {
     pub labels: HashMap<String, String>,
     /// Its environment, from its image and its configuration.
     pub environment: Environment,
+    /// Its host name: what its programs take for their own.
+    pub hostname: String,
     /// Its ports that the Engine has published on this host.
     pub published: Vec<Published>,
 }
@@ -367,6 +369,7 @@ fn read(answer: ContainerInspectResponse) -> Container {
         restart,
         labels,
         environment: Environment(config.env.unwrap_or_default()),
+        hostname: config.hostname.unwrap_or_default(),
         published,
     }
 }

@@ -215,6 +215,19 @@ pub fn inspect(
     Inspection { info, problems }
 }
 
+/// The server's own certificate of a file, the first one, as it is shown to browsers (DER).
+pub fn leaf(certificate: &Path) -> Option<Vec<u8>> {
+    let bytes = read(certificate, CertFile::Certificate).ok()?;
+    let first = pem::certificates(&bytes).ok()?.into_iter().next()?;
+    Some(first.der)
+}
+
+/// What a certificate (DER), such as one that a server has shown, says of itself.
+pub fn describe_der(der: &[u8]) -> Option<CertInfo> {
+    let (_, certificate) = parse_x509_certificate(der).ok()?;
+    Some(describe(&certificate, 1))
+}
+
 fn read(path: &Path, which: CertFile) -> Result<Vec<u8>, CertTrouble> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CertTrouble::Missing(which),

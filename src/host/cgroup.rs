@@ -58,6 +58,18 @@ fn usage_of(memberships: &str, mounts: &[Mount]) -> Option<Usage> {
     })
 }
 
+/// How many processes of the group of `pid` the kernel has killed for want of memory since the
+/// group was made, which is with each start of a container (Linux 4.13 and later).
+pub fn oom_kills(pid: u32) -> Option<u64> {
+    let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let mounts = disk::mounts().ok()?;
+    let file = match directory(&parse_memberships(&memberships), &mounts, "memory")? {
+        Directory::V1(path) => path.join("memory.oom_control"),
+        Directory::V2(path) => path.join("memory.events"),
+    };
+    field(&fs::read_to_string(file).ok()?, "oom_kill")
+}
+
 /// As `calculateMemUsageUnixNoCache` in docker/cli does it: the two figures are not read at the
 /// same moment, so the second may be the larger one.
 fn without_inactive(used: u64, inactive: Option<u64>) -> u64 {

@@ -24,4 +24,5 @@ pub mod redis;
 pub mod sentry;
 pub mod sysctl;
 pub mod text;
+pub mod tls;
 pub mod url;

@@ -30,38 +30,81 @@ impl Process {
     }
 }
 
-/// A process and all that come of it, itself first, parents before children. May take a moment on
-/// a host with many processes: reads all of `/proc`.
+/// A process and all that come of it, itself first, parents before children.
 pub fn family(pid: u32) -> io::Result<Vec<Process>> {
     let root = Path::new("/proc");
-    let all: Vec<Stat> = std::fs::read_dir(root)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        // Those that end meanwhile are left out.
-        .filter_map(|pid: u32| {
-            let text = std::fs::read_to_string(root.join(format!("{pid}/stat"))).ok()?;
-            stat(pid, &text)
-        })
-        .collect();
-    let first = all
-        .iter()
-        .find(|process| process.pid == pid)
+    let first = read(root, pid)
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {pid}")))?;
+    let mut everybody = None;
     let mut family = vec![first];
     let mut next = 0;
     while let Some(parent) = family.get(next).map(|process| process.pid) {
-        family.extend(all.iter().filter(|process| process.parent == parent));
+        let children = match children(root, parent) {
+            Some(children) => children,
+            // A kernel without that list: all processes have to be looked through.
+            None => everybody
+                .get_or_insert_with(|| all(root))
+                .iter()
+                .filter(|process| process.parent == parent)
+                .map(|process| process.pid)
+                .collect(),
+        };
+        // Those that end meanwhile are left out.
+        family.extend(children.into_iter().filter_map(|pid| read(root, pid)));
         next += 1;
     }
-    Ok(family
-        .into_iter()
-        .map(|process| Process {
-            pid: process.pid,
-            inner_pid: inner_pid(root, process.pid).unwrap_or(process.pid),
-            parent: process.parent,
-            state: process.state,
-            words: words(root, process.pid),
+    Ok(family)
+}
+
+/// A thread's children, for all threads of a process (proc(5), `children`).
+fn children(root: &Path, pid: u32) -> Option<Vec<u32>> {
+    let threads = std::fs::read_dir(root.join(format!("{pid}/task"))).ok();
+    let mut children = Vec::new();
+    for thread in threads.into_iter().flatten().flatten() {
+        let text = match std::fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => text,
+            Err(_) if thread.path().exists() => return None,
+            // It has ended.
+            Err(_) => continue,
+        };
+        children.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    Some(children)
+}
+
+fn all(root: &Path) -> Vec<Stat> {
+    let entries = std::fs::read_dir(root).into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| stat(root, pid))
+        .collect()
+}
+
+fn read(root: &Path, pid: u32) -> Option<Process> {
+    let stat = stat(root, pid)?;
+    Some(Process {
+        pid,
+        inner_pid: inner_pid(root, pid).unwrap_or(pid),
+        parent: stat.parent,
+        state: stat.state,
+        words: words(root, pid),
+    })
+}
+
+/// How many pipes a process holds beside its standard streams. Only root may ask for others'.
+pub fn pipes(pid: u32) -> io::Result<usize> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    Ok(folder
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let target = std::fs::read_link(entry.path()).ok()?;
+            (number > 2 && target.to_str()?.starts_with("pipe:")).then_some(())
         })
-        .collect())
+        .count())
 }
 
 struct Stat {
@@ -70,8 +113,15 @@ struct Stat {
     state: char,
 }
 
+fn stat(root: &Path, pid: u32) -> Option<Stat> {
+    parse_stat(
+        pid,
+        &std::fs::read_to_string(root.join(format!("{pid}/stat"))).ok()?,
+    )
+}
+
 /// `PID (NAME) STATE PARENT ...`; a name may hold anything, `)` too (proc(5)).
-fn stat(pid: u32, text: &str) -> Option<Stat> {
+fn parse_stat(pid: u32, text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     Some(Stat {
@@ -105,9 +155,9 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_parentheses() {
-        let found = stat(7, "7 (a) b) T 3 7 7").unwrap();
+        let found = parse_stat(7, "7 (a) b) T 3 7 7").unwrap();
         assert_eq!((found.state, found.parent), ('T', 3));
-        assert!(stat(7, "7 (a").is_none());
+        assert!(parse_stat(7, "7 (a").is_none());
     }
 
     #[test]
@@ -121,6 +171,8 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(family[0].pid, std::process::id());
         let found = family.iter().find(|process| process.pid == child.id());
+        let everybody = all(Path::new("/proc"));
+        assert!(everybody.iter().any(|one| one.pid == std::process::id()));
         // Between fork and exec it has our own command line.
         assert_eq!(found.unwrap().parent, std::process::id());
         assert!(super::family(u32::MAX).is_err());

@@ -12,6 +12,7 @@ use super::reach::{NotConnected, Unreached, mask, millis};
 use super::url::RedisUrl;
 use crate::fault::{Fault, Result};
 
+pub mod by_hand;
 mod fault;
 pub mod pidbox;
 pub mod resp;
@@ -87,6 +88,16 @@ pub struct RedisServer {
     pub max_memory: u64,
     /// `master` or `slave`.
     pub role: String,
+    /// `maxmemory_policy`: what is thrown away when it is full; `noeviction`: nothing.
+    pub policy: String,
+    /// `total_system_memory` of the machine it runs on, in bytes; 0 where it does not say.
+    pub system_memory: u64,
+    /// The last save to disk, or the last write to the log of commands, failed.
+    pub save_failed: bool,
+    /// `rdb_changes_since_last_save`: what a restart would lose.
+    pub unsaved: u64,
+    /// `rdb_last_save_time`, seconds since 1970.
+    pub saved_at: i64,
 }
 
 /// Connects as a service would and looks around; nothing is changed. `deadline` covers all of
@@ -144,6 +155,12 @@ async fn look_around(connection: &mut Connection, db: u32) -> Result<Examined, R
         used_memory: number("used_memory"),
         max_memory: number("maxmemory"),
         role: text("role"),
+        policy: text("maxmemory_policy"),
+        system_memory: number("total_system_memory"),
+        save_failed: text("rdb_last_bgsave_status") == "err"
+            || text("aof_last_write_status") == "err",
+        unsaved: number("rdb_changes_since_last_save"),
+        saved_at: i64::try_from(number("rdb_last_save_time")).unwrap_or(0),
     };
     // Redis answers MISCONF to a PING when it refuses writes because it cannot save.
     if let Err(error) = connection.call(&["PING"]).await {

@@ -221,8 +221,10 @@ impl Home {
         set("CASEPRO_DOMAIN", "casepro.test");
         set("CONTENTREPO_DOMAIN", "content.test");
         set("EMAIL_HOST", "smtp.test");
-        set("HEALTH_INTERVAL", "1s");
-        set("CELERY_HEALTH_INTERVAL", "5s");
+        // Each check starts a program in a container, in three of them a Python: the tests need the
+        // cores.
+        set("HEALTH_INTERVAL", "4s");
+        set("CELERY_HEALTH_INTERVAL", "15s");
         set("UWSGI_WORKERS", "2");
         for (setting, service) in IMAGES {
             set(setting, &stand_in(service));

@@ -19,6 +19,11 @@ use crate::host::sentry::{self, Dsn, Report};
 use crate::host::{clock, text};
 use crate::rapidpro::Client;
 
+/// So long a deliverer that a new call has woken leaves disk and processor to `ooy agi`, which is
+/// still flushing the folder and whose channel waits: it needs a millisecond or two, and twice that
+/// when both flush at once. Only after a sleep: a backlog is not slowed down.
+const COURTESY: Duration = Duration::from_millis(10);
+
 /// What tells one version of a file from another.
 type Stamp = Vec<Option<(u64, i64, i64, u64)>>;
 
@@ -131,7 +136,10 @@ impl World for Real<'_> {
     }
 
     fn wait(&mut self, incoming: &Incoming, limit: Duration) -> Woken {
-        incoming.wait(limit, Some(self.bell.descriptor()));
+        let came = incoming.wait(limit, Some(self.bell.descriptor()));
+        if came && !limit.is_zero() {
+            std::thread::sleep(COURTESY);
+        }
         Woken {
             kicked: self.bell.was_kicked(),
             stopping: self.bell.is_stopped(),

@@ -84,6 +84,9 @@ pub enum Kind {
     Database(String),
 }
 
+/// The kind of trouble that a line of pg_hba.conf cures.
+pub const HBA_REJECTED: &str = "HbaRejected";
+
 impl Kind {
     fn is_of_server(&self) -> bool {
         !matches!(self, Kind::Database(_))
@@ -412,12 +415,21 @@ fn tell(
                 trouble.fault.what.clone(),
             )
         },
+        Kind::Database(name) if usable_here && name == HBA_REJECTED => Told {
+            fixable: true,
+            manual: manual(case),
+            ..told(
+                "PostgreSQL does not let the containers in: pg_hba.conf has no line for them"
+                    .to_owned(),
+                trouble.fault.what.clone(),
+            )
+        },
         _ => {
             let title = &trouble.fault.title;
             let label = format!("{}: ", label(one.owner));
             Told {
                 fixable: trouble.fixable,
-                manual: trouble.fault.next.clone(),
+                manual: manual(case),
                 interrupts: trouble.interrupts.to_owned(),
                 ..told(
                     title.strip_prefix(&label).unwrap_or(title).to_owned(),
@@ -426,6 +438,23 @@ fn tell(
             }
         }
     }
+}
+
+/// The commands for all members of a case; one that comes up again, such as a reload, only where it
+/// comes up last.
+fn manual(case: &Case<'_>) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for one in &case.members {
+        let there = one.there.as_ref().and_then(|there| there.trouble.as_ref());
+        let Some(trouble) = there.or(one.here.trouble.as_ref()) else {
+            continue;
+        };
+        for command in &trouble.fault.next {
+            commands.retain(|known| known != command);
+            commands.push(command.clone());
+        }
+    }
+    commands
 }
 
 /// The commands that let the containers through the firewall of this host.

@@ -11,7 +11,7 @@ mod state;
 
 use super::operations::concerned;
 use crate::deployment::services::Stack;
-use crate::diagnosis::cause::{When, needs, rule};
+use crate::diagnosis::cause::{Rule, When, needs, rules};
 use crate::diagnosis::check::{Check, Looking, Subject};
 use crate::diagnosis::{Code, Finding};
 
@@ -71,159 +71,55 @@ pub const SUBJECT: Subject = Subject {
             run: |scene| -> Looking { Box::pin(ports::check(scene)) },
         },
     ],
-    rules: &[
-        // An operation that did not get to its end leaves what it was to start or stop.
-        rule(Code::ConfigDrift, Code::OperationUnfinished, OF_IT),
-        rule(Code::ImageDrift, Code::OperationUnfinished, OF_IT),
-        rule(Code::ServiceMissing, Code::OperationUnfinished, OF_IT),
-        rule(Code::ServiceExited, Code::OperationUnfinished, OF_IT),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::OperationUnfinished,
-            BEING_STARTED,
-        ),
-        rule(Code::ConfigDrift, Code::LockStale, OF_IT),
-        rule(Code::ImageDrift, Code::LockStale, OF_IT),
-        rule(Code::ServiceMissing, Code::LockStale, OF_IT),
-        rule(Code::ServiceExited, Code::LockStale, OF_IT),
-        rule(Code::ServiceUnhealthy, Code::LockStale, BEING_STARTED),
-        // What keeps a deployment from being started at all.
-        rule(Code::ServiceMissing, Code::SettingMissing, NOTHING_THERE),
-        rule(
-            Code::ServiceMissing,
-            Code::SettingPlaceholder,
-            NOTHING_THERE,
-        ),
-        rule(
-            Code::ServiceMissing,
-            Code::SettingInsecureDefault,
-            NOTHING_THERE,
-        ),
-        rule(Code::ServiceMissing, Code::ComposeMissing, NOTHING_THERE),
-        rule(
-            Code::ServiceMissing,
-            Code::PostgresUnreachable,
-            NOTHING_THERE,
-        ),
-        rule(Code::ServiceMissing, Code::RedisUnreachable, NOTHING_THERE),
-        // nginx.
-        rule(Code::ServiceExited, Code::PortConflict, When::SameService),
-        rule(Code::ServiceMissing, Code::PortConflict, When::SameService),
-        rule(Code::ServiceExited, Code::NginxConfigInvalid, OF_NGINX),
-        rule(Code::RestartLoop, Code::NginxConfigInvalid, OF_NGINX),
-        rule(Code::ServiceUnhealthy, Code::NginxConfigInvalid, OF_NGINX),
-        rule(Code::RestartLoop, Code::CertificateMismatch, OF_NGINX),
-        rule(Code::RestartLoop, Code::FilePermissions, OF_NGINX),
-        rule(Code::ServiceExited, Code::FilePermissions, OF_NGINX),
-        // The host.
-        rule(Code::OomKilled, Code::MemoryLow, When::Always),
-        rule(Code::RestartLoop, Code::DiskFull, When::Always),
-        rule(Code::ServiceExited, Code::DiskFull, When::Always),
-        rule(Code::ServiceUnhealthy, Code::DiskFull, When::Always),
-        rule(Code::RestartLoop, Code::OomKilled, When::SameService),
-        rule(Code::ServiceExited, Code::OomKilled, When::SameService),
-        rule(Code::ServiceUnhealthy, Code::OomKilled, When::SameService),
-        // Data services: some end without them (Casepro migrates at its start), others say so.
-        rule(Code::RestartLoop, Code::PostgresUnreachable, When::SameData),
-        rule(
-            Code::RestartLoop,
-            Code::PostgresExtensionMissing,
-            When::SameData,
-        ),
-        rule(Code::RestartLoop, Code::RedisUnreachable, When::SameData),
-        rule(Code::RestartLoop, Code::RedisReadonly, When::SameData),
-        rule(
-            Code::ServiceExited,
-            Code::PostgresUnreachable,
-            BEING_STARTED_DATA,
-        ),
-        rule(
-            Code::ServiceExited,
-            Code::RedisUnreachable,
-            BEING_STARTED_DATA,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::PostgresUnreachable,
-            When::SameData,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::PostgresExtensionMissing,
-            When::SameData,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::PostgresConnectionsHigh,
-            When::SameData,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::RedisUnreachable,
-            When::SameData,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::RedisMemoryHigh,
-            When::SameData,
-        ),
-        rule(Code::ServiceUnhealthy, Code::RedisReadonly, When::SameData),
-        // Services that need each other: not started because of it, or asking it while they run.
-        rule(
-            Code::ServiceExited,
-            Code::ServiceMissing,
-            NOT_STARTED_WITHOUT,
-        ),
-        rule(Code::ServiceExited, Code::RestartLoop, NOT_STARTED_WITHOUT),
-        rule(Code::ServiceUnhealthy, Code::ServiceMissing, ASKS_IT),
-        rule(Code::ServiceUnhealthy, Code::RestartLoop, ASKS_IT),
-        rule(Code::ServiceUnhealthy, Code::ServiceExited, ASKS_IT),
-        rule(Code::ServiceUnhealthy, Code::ServicePaused, ASKS_IT),
-        rule(Code::ServiceUnhealthy, Code::ElasticsearchRed, ASKS_IT),
-        // What exactly is wrong with the service.
-        rule(Code::ServiceUnhealthy, Code::RestartLoop, When::SameService),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::ElasticsearchRed,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::ElasticsearchReadOnly,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::MigrationsPending,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::CourierDependencyDown,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::MailroomUnreachable,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::RapidproUnreachable,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::CaseproUnreachable,
-            When::SameService,
-        ),
-        rule(
-            Code::ServiceUnhealthy,
-            Code::ContentrepoUnreachable,
-            When::SameService,
-        ),
-    ],
+    rules: RULES,
 };
+
+const RULES: &[Rule] = rules![
+    // An operation that did not get to its end leaves what it was to start or stop.
+    ConfigDrift <- OF_IT => [OperationUnfinished, LockStale];
+    ImageDrift <- OF_IT => [OperationUnfinished, LockStale];
+    ServiceMissing <- OF_IT => [OperationUnfinished, LockStale];
+    ServiceExited <- OF_IT => [OperationUnfinished, LockStale];
+    ServiceUnhealthy <- BEING_STARTED => [OperationUnfinished, LockStale];
+    // What keeps a deployment from being started at all.
+    ServiceMissing <- NOTHING_THERE => [
+        SettingMissing, SettingPlaceholder, SettingInsecureDefault, ComposeMissing,
+        PostgresUnreachable, RedisUnreachable,
+    ];
+    // nginx.
+    ServiceMissing <- When::SameService => [PortConflict];
+    ServiceExited <- When::SameService => [PortConflict];
+    ServiceExited <- OF_NGINX => [NginxConfigInvalid, FilePermissions];
+    RestartLoop <- OF_NGINX => [NginxConfigInvalid, CertificateMismatch, FilePermissions];
+    ServiceUnhealthy <- OF_NGINX => [NginxConfigInvalid];
+    // The host.
+    RestartLoop <- When::Always => [DiskFull];
+    ServiceExited <- When::Always => [DiskFull];
+    ServiceUnhealthy <- When::Always => [DiskFull];
+    RestartLoop <- When::SameService => [OomKilled];
+    ServiceExited <- When::SameService => [OomKilled];
+    ServiceUnhealthy <- When::SameService => [OomKilled];
+    // Data services: some end without them (Casepro migrates at its start), others say so.
+    RestartLoop <- When::SameData => [
+        PostgresUnreachable, PostgresExtensionMissing, RedisUnreachable, RedisReadonly,
+    ];
+    ServiceExited <- NEVER_RAN_ITS_DATA => [PostgresUnreachable, RedisUnreachable];
+    ServiceUnhealthy <- When::SameData => [
+        PostgresUnreachable, PostgresExtensionMissing, PostgresConnectionsHigh,
+        RedisUnreachable, RedisMemoryHigh, RedisReadonly,
+    ];
+    // Services that need each other: not started because of it, or asking it while they run.
+    ServiceExited <- NOT_STARTED_WITHOUT => [ServiceMissing, RestartLoop];
+    ServiceUnhealthy <- ASKS_IT => [
+        ServiceMissing, RestartLoop, ServiceExited, ServicePaused, ElasticsearchRed,
+    ];
+    // What exactly is wrong with the service.
+    ServiceUnhealthy <- When::SameService => [
+        RestartLoop, ElasticsearchRed, ElasticsearchReadOnly, MigrationsPending,
+        CourierDependencyDown, MailroomUnreachable, RapidproUnreachable, CaseproUnreachable,
+        ContentrepoUnreachable,
+    ];
+];
 
 /// Of the operation that was cut off, or stands still.
 const OF_IT: When = When::If(|effect, operation, _| concerned(effect, operation));
@@ -239,7 +135,7 @@ const NOTHING_THERE: When = When::If(|effect, _, _| state::nothing_there(effect)
 const OF_NGINX: When = When::If(|effect, _, _| effect.service.as_deref() == Some("nginx"));
 
 /// It was made and never started: the start waits for PostgreSQL and Redis.
-const BEING_STARTED_DATA: When = When::If(|effect, cause, stack| {
+const NEVER_RAN_ITS_DATA: When = When::If(|effect, cause, stack| {
     let data = effect
         .service
         .as_deref()

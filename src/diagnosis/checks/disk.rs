@@ -11,7 +11,7 @@ use crate::diagnosis::cause::{When, rule};
 use crate::diagnosis::check::{Check, Looking, Subject};
 use crate::diagnosis::{Code, Finding};
 
-pub use places::{CALLS, DOCKER, POSTGRES, REDIS, STATE};
+pub use places::{CALLS, DOCKER};
 
 /// The checks of this subject.
 pub const SUBJECT: Subject = Subject {

@@ -52,6 +52,7 @@ pub const SUBJECT: Subject = Subject {
         ElasticsearchRed <- When::SameService => [
             MaxMapCountLow, ImageDrift, ConfigDrift, OomKilled, RestartLoop,
         ];
+        ServiceUnhealthy <- When::Needs => [ElasticsearchRed];
         SearchLag <- When::Always => [DiskFull, ElasticsearchReadOnly, ElasticsearchRed];
         SearchLag <- When::SameData => [PostgresUnreachable, PostgresConnectionsHigh];
         SearchLag <- When::If(of_indexer) => [

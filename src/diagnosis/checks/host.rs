@@ -40,6 +40,5 @@ pub const SUBJECT: Subject = Subject {
         // Where it is more than an info, Elasticsearch's log names it as the reason.
         rule(Code::ServiceExited, Code::MaxMapCountLow, When::SameService),
         rule(Code::RestartLoop, Code::MaxMapCountLow, When::SameService),
-        rule(Code::OomKilled, Code::MemoryLow, When::Always),
     ],
 };

@@ -85,6 +85,10 @@ pub const SUBJECT: Subject = Subject {
             MemoryLow, ImageDrift, ConfigDrift, OomKilled, RestartLoop,
         ];
 
+        ServiceUnhealthy <- When::SameService => [
+            CourierDependencyDown, MailroomUnreachable, RapidproUnreachable,
+        ];
+
         OutboxStuck <- When::Always => [DiskFull];
         OutboxStuck <- When::SameData => [
             PostgresUnreachable, RedisUnreachable, RedisMemoryHigh, RedisReadonly,

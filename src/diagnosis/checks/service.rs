@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnosis::scene::Scene;
-use crate::engine::containers::Container;
+use crate::engine::containers::{Container, Health};
 
 /// How long ago its process was started.
 pub fn age(scene: &Scene, container: &Container) -> Duration {
@@ -13,7 +13,8 @@ pub fn age(scene: &Scene, container: &Container) -> Duration {
         .unwrap_or_default()
 }
 
-/// Its age, where it was started so short a while ago that it may not work yet.
+/// Its age, where it was started so short a while ago that it may not work yet: its health check
+/// has not passed once.
 pub fn young(scene: &Scene, container: &Container) -> Option<Duration> {
     let within = scene
         .context
@@ -21,5 +22,6 @@ pub fn young(scene: &Scene, container: &Container) -> Option<Duration> {
         .service(&container.service)
         .map_or(Duration::from_secs(60), |service| service.ready_within);
     let age = age(scene, container);
-    (age < within).then_some(age)
+    let unproved = matches!(container.health, Health::Starting | Health::None);
+    (unproved && age < within).then_some(age)
 }

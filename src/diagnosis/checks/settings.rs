@@ -8,7 +8,7 @@ pub(super) use faults::{code_of, is_wrong, wrong_values};
 
 use crate::diagnosis::Code;
 use crate::diagnosis::Finding;
-use crate::diagnosis::cause::{When, rule};
+use crate::diagnosis::cause::{Rule, When, rules};
 use crate::diagnosis::check::{Check, Looking, Subject};
 
 /// The checks of this subject.
@@ -37,42 +37,20 @@ pub const SUBJECT: Subject = Subject {
             run: |scene| -> Looking { Box::pin(permissions::check(scene)) },
         },
     ],
-    rules: &[
-        // A host name that is wrong is asked for by its default, and nobody answers to that.
-        rule(Code::CertificateMismatch, Code::SettingMissing, ITS_DOMAIN),
-        rule(Code::RapidproUnreachable, Code::SettingMissing, ITS_DOMAIN),
-        rule(Code::CaseproUnreachable, Code::SettingMissing, ITS_DOMAIN),
-        rule(
-            Code::ContentrepoUnreachable,
-            Code::SettingMissing,
-            ITS_DOMAIN,
-        ),
-        rule(Code::ServiceUnhealthy, Code::SettingMissing, ITS_DOMAIN),
-        rule(
-            Code::CertificateMismatch,
-            Code::SettingPlaceholder,
-            ITS_DOMAIN,
-        ),
-        rule(
-            Code::RapidproUnreachable,
-            Code::SettingPlaceholder,
-            ITS_DOMAIN,
-        ),
-        rule(
-            Code::CaseproUnreachable,
-            Code::SettingPlaceholder,
-            ITS_DOMAIN,
-        ),
-        rule(
-            Code::ContentrepoUnreachable,
-            Code::SettingPlaceholder,
-            ITS_DOMAIN,
-        ),
-        rule(Code::ServiceUnhealthy, Code::SettingPlaceholder, ITS_DOMAIN),
-        // nginx reads its key files at its start.
-        rule(Code::NginxConfigInvalid, Code::FilePermissions, KEY_FILE),
-    ],
+    rules: RULES,
 };
+
+const RULES: &[Rule] = rules![
+    // A host name that is wrong is asked for by its default, and nobody answers to that.
+    CertificateMismatch <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    RapidproUnreachable <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    CaseproUnreachable <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    ContentrepoUnreachable <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    ServiceUnhealthy <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    UpstreamUnreachable <- ITS_DOMAIN => [SettingMissing, SettingPlaceholder];
+    // nginx reads its key files at its start.
+    NginxConfigInvalid <- KEY_FILE => [FilePermissions];
+];
 
 const ITS_DOMAIN: When = When::If(|_, setting, _| {
     setting

@@ -5,13 +5,24 @@ mod common;
 
 mod calls;
 mod casepro;
+mod celery;
+mod certificates;
 mod containers;
 mod contentrepo;
 mod data;
+mod disk;
+mod elasticsearch;
+mod engine;
 mod healthy;
 mod host;
+mod nginx;
+mod operations;
 mod pairs;
+mod postgres;
 mod rapidpro;
+mod redis;
+mod services;
+mod settings;
 mod workspace;
 
 /// The promise of this folder, kept for codes that come later too.

@@ -40,12 +40,6 @@ impl Home {
         self.ooy(&["start"]).expect(0);
     }
 
-    /// The name of its database of RapidPro, Casepro or ContentRepo.
-    pub fn database(&self, owner: &str) -> String {
-        let url = self.setting(&format!("{}_DATABASE_URL", owner.to_uppercase()));
-        url.rsplit('/').next().unwrap().to_owned()
-    }
-
     /// SQL in one of its databases.
     pub fn sql(&self, owner: &str, statement: &str) -> String {
         sql(&self.database(owner), statement)
@@ -56,12 +50,6 @@ impl Home {
         let url = self.setting("CASEPRO_REDIS_URL");
         let number = url.rsplit('/').next().unwrap().to_owned();
         redis_cli(&[&["-n", &number], command].concat())
-    }
-
-    /// Tells a stand-in what to do from now on.
-    pub fn control(&self, service: &str, text: &str) {
-        let script = format!("echo '{text}' > /run/stand-in/control");
-        self.docker(&["exec", &self.container(service), "sh", "-c", &script]);
     }
 
     /// A workspace with a token, and an organisation that pulls with it.

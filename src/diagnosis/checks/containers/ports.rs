@@ -11,8 +11,13 @@ use crate::host::ports::{self, Listener};
 
 pub async fn check(scene: Rc<Scene>) -> Checked {
     let nginx = scene.container("nginx").await?;
-    let up = nginx.is_some_and(|nginx| matches!(nginx.state, State::Running | State::Paused));
-    // While it is up, Docker listens for it.
+    let up = nginx.is_some_and(|nginx| {
+        matches!(
+            nginx.state,
+            State::Running | State::Paused | State::Restarting
+        )
+    });
+    // While it is up, Docker listens for it; without the port Docker would not restart it.
     if up {
         return Ok(Report::fine());
     }

@@ -9,10 +9,9 @@ use jiff::Timestamp;
 use super::evidence::{docker_inspect, docker_ps, exit_meaning, last_lines, without};
 use crate::deployment::services::Service;
 use crate::diagnosis::cause::needs;
-use crate::diagnosis::check::{Checked, Halt, Report};
+use crate::diagnosis::check::{Checked, Report};
 use crate::diagnosis::checks::operations::past::{self, Last, Past};
 use crate::diagnosis::checks::operations::since;
-use crate::diagnosis::checks::settings::is_wrong;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::age;
 use crate::diagnosis::{Code, Evidence, Finding, Severity};
@@ -39,12 +38,6 @@ pub fn never_ran(finding: &Finding) -> bool {
 }
 
 pub async fn check(scene: Rc<Scene>) -> Checked {
-    if is_wrong(&scene, "PROJECT_NAME") {
-        return Err(Halt::blocked(
-            Code::SettingMissing,
-            "the deployment's name is not known: PROJECT_NAME is wrong",
-        ));
-    }
     let containers = scene.containers().await?;
     // Without the journal it is not known who stopped something; that it is stopped is.
     let past = Past::look(&scene).await.unwrap_or_default();
@@ -68,6 +61,12 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
     ended(&scene, &past, &down, &missing, &mut report).await;
     for (service, container) in paused {
         report.found(frozen(&scene, service, container));
+    }
+    if report.findings.is_empty() {
+        report.figure(format!(
+            "{} services up",
+            scene.context.stack.services.len()
+        ));
     }
     if let Some(last) = past.under_way() {
         for finding in &mut report.findings {
@@ -291,7 +290,8 @@ async fn plain(scene: &Scene, service: &Service, container: &Container) -> Findi
             "Docker",
         ));
     }
-    if container.restart == "always" && container.state == State::Exited {
+    let given_up = !container.error.is_empty();
+    if container.restart == "always" && container.state == State::Exited && !given_up {
         finding = finding.cause(
             "somebody ended it by docker stop or docker kill: otherwise Docker would have started \
              it again",

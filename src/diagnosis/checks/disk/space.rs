@@ -26,6 +26,18 @@ impl FileSystem {
         self.holds.contains(&what)
     }
 
+    /// It holds this as well, seen from another place where it is mounted.
+    fn add(&mut self, what: &'static str, seen: Space) {
+        if !self.holds(what) {
+            self.holds.push(what);
+        }
+        // Its own place, not that of a folder of it that is mounted elsewhere.
+        let depth = |space: &Space| space.mount_point.components().count();
+        if depth(&seen) < depth(&self.space) {
+            self.space = seen;
+        }
+    }
+
     /// As a person calls it.
     fn name(&self) -> String {
         match self.space.mount_point.to_str() {
@@ -109,10 +121,9 @@ async fn measure(scene: &Scene) -> (Vec<FileSystem>, Vec<String>) {
             Ok(space) => {
                 let known = systems
                     .iter_mut()
-                    .find(|known| known.space.mount_point == space.mount_point);
+                    .find(|known| is_same(&known.space, &space));
                 match known {
-                    Some(known) if known.holds.contains(&what) => {}
-                    Some(known) => known.holds.push(what),
+                    Some(known) => known.add(what, space),
                     None => systems.push(FileSystem {
                         space,
                         holds: vec![what],
@@ -122,6 +133,13 @@ async fn measure(scene: &Scene) -> (Vec<FileSystem>, Vec<String>) {
         }
     }
     (systems, unseen)
+}
+
+/// Whether two places are of one file system: parts of one are often mounted elsewhere.
+fn is_same(a: &Space, b: &Space) -> bool {
+    let device = a.device.starts_with('/')
+        && (&a.device, a.total, a.inodes_total) == (&b.device, b.total, b.inodes_total);
+    (a.mount_point == b.mount_point || device) && a.read_only == b.read_only
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -469,6 +487,32 @@ mod tests {
         assert_eq!(of(&small, both), State::Full);
         small.available = GB / 21;
         assert_eq!(of(&small, &[CALLS]), State::Full);
+    }
+
+    #[test]
+    fn a_file_system_that_is_mounted_twice_is_one() {
+        let (root, mut bound) = (space(10, 20 * GB), space(10, 20 * GB));
+        bound.mount_point = "/var/lib/docker".into();
+        assert!(is_same(&root, &bound));
+        let mut system = FileSystem {
+            space: bound.clone(),
+            holds: vec![DOCKER],
+        };
+        system.add(STATE, root.clone());
+        assert_eq!(system.name(), "The disk");
+        assert_eq!(system.holds, [DOCKER, STATE]);
+        bound.read_only = true;
+        assert!(!is_same(&root, &bound));
+        let mut other = space(10, 20 * GB);
+        (other.device, other.mount_point) = ("/dev/vdb".into(), "/data".into());
+        assert!(!is_same(&root, &other));
+        // Each tmpfs is one of its own.
+        let memory = |at: &str| Space {
+            device: "tmpfs".into(),
+            mount_point: at.into(),
+            ..space(10, GB)
+        };
+        assert!(!is_same(&memory("/run"), &memory("/tmp")));
     }
 
     #[test]
