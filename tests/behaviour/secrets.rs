@@ -209,7 +209,7 @@ impl Secrets {
             ),
             (
                 "CASEPRO_DATABASE_URL",
-                format!("postgres://MARK@{host}:port/casepro"),
+                format!("postgres://casepro:MARK@{host}:port/casepro"),
             ),
             ("CASEPRO_REDIS_URL", format!("redis://:MARK@{redis}")),
             (
