@@ -77,9 +77,7 @@ pub fn take_over(
         call.uniqueid = environment.uniqueid;
         call.linkedid = environment.linkedid;
         call.channel = environment.channel;
-        asked = is_agi
-            && call.linkedid.is_none()
-            && channel.ask("CHANNEL(linkedid)", ANSWER_LIMIT);
+        asked = is_agi && call.linkedid.is_none() && channel.ask("CHANNEL(linkedid)", ANSWER_LIMIT);
     }
     // While Asterisk answers.
     let settings = CallSettings::load(places);

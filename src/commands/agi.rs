@@ -94,11 +94,7 @@ pub fn run(job: &Job) -> u8 {
 }
 
 /// [`delivery::direct`]; only here are names looked up, so only here it has to be prepared for.
-fn direct(
-    record: &Record,
-    settings: &CallSettings,
-    within: Duration,
-) -> Result<String, String> {
+fn direct(record: &Record, settings: &CallSettings, within: Duration) -> Result<String, String> {
     process::prepare();
     delivery::direct(record, settings, within)
 }
