@@ -1,5 +1,6 @@
 //! The Content Repository, and the copy to BigQuery.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -40,6 +41,8 @@ const KEY: &str = r#"{"type": "service_account", "client_email": "ooy@example.or
 fn key_file(home: &Home) -> PathBuf {
     let path = home.folder.join("bigquery.json");
     std::fs::write(&path, KEY).unwrap();
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, own).unwrap();
     path
 }
 

@@ -131,13 +131,13 @@ fn finding(
     limit: Duration,
 ) -> Finding {
     let doing = worst.task.kind.doing();
-    let since = worst
-        .age
-        .map(|age| format!(" for {}", words::age(age)))
-        .unwrap_or_default();
+    let no_owner = worst.age.map_or_else(
+        || "has no owner".to_owned(),
+        |age| format!("has had no owner for {}", words::age(age)),
+    );
     let mut finding = Finding::error(
         Code::CaseproLockStale,
-        format!("Casepro cannot {doing}: a lock without an owner has been in the way{since}"),
+        format!("Casepro cannot {doing}: its lock {no_owner}"),
     )
     .service(WORKER)
     .owner("casepro")
@@ -156,10 +156,11 @@ fn finding(
             None => "never ends".to_owned(),
         };
         let key = lock.task.lock();
-        finding = finding.evidence(shown(
-            Evidence::new(format!("lock {key}"), format!("{age}, {left}"), &place),
-            redis_cli(scene, &format!("pttl {key}")),
-        ));
+        let mut fact = Evidence::new(format!("lock {key}"), format!("{age}, {left}"), &place);
+        if lock.age.is_some_and(|age| age > limit) {
+            fact = fact.threshold(format!("{} (CASEPRO_TASK_TIME_LIMIT)", words::age(limit)));
+        }
+        finding = finding.evidence(shown(fact, redis_cli(scene, &format!("pttl {key}"))));
     }
     let who = match (workers.count, workers.silent) {
         (0, _) => "no worker is there".to_owned(),
@@ -176,10 +177,6 @@ fn finding(
             who,
             "Celery",
         )
-        .threshold(format!(
-            "the worker that took it, for {} at most (CASEPRO_TASK_TIME_LIMIT)",
-            words::age(limit)
-        ))
         .command(format!(
             "docker exec $(docker ps -qf label=com.docker.compose.project={project} \
                  -f label=com.docker.compose.service={WORKER}) \
