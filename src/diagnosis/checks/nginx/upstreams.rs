@@ -139,8 +139,8 @@ pub async fn through(scene: Rc<Scene>, upstream: &'static Upstream) -> Checked {
     let address = scene.address(upstream.service, upstream.port).await?;
     let settings = &scene.context.settings;
     let host = settings.get(upstream.domain);
-    let limit = scene.time_left();
-    let directly = || http::get(address, host, upstream.direct, limit);
+    // What is left when it is asked: the patience before it is used up by then.
+    let directly = || http::get(address, host, upstream.direct, scene.time_left());
     let mut passed = std::pin::pin!(ask(&scene, host, Some(upstream.path)));
     // Both ways at the same time only where the first one takes long.
     let (seen, direct) = tokio::select! {
