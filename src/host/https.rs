@@ -193,29 +193,6 @@ impl Transport {
     }
 }
 
-/// The status that a server gives for a page under this host's name, whatever its certificate: a
-/// look at who answers, with nothing secret in it. Blocks its thread. The error is in words.
-pub fn status(url: &str, host: &str, limit: Duration) -> Result<u16, String> {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .timeout_global(Some(limit))
-        .user_agent("ooy")
-        .tls_config(
-            ureq::tls::TlsConfig::builder()
-                .provider(ureq::tls::TlsProvider::Rustls)
-                .disable_verification(true)
-                .build(),
-        )
-        .build();
-    let agent = Agent::new_with_config(config);
-    let answer = agent.get(url).header("Host", host).call();
-    answer
-        .map(|answer| answer.status().as_u16())
-        .map_err(|error| words(&error))
-}
-
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Transport")

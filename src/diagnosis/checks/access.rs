@@ -1,16 +1,15 @@
 //! A server that cannot be used: what PostgreSQL and Redis have in common there. The difference
 //! between this host and the containers' network is the heart of the evidence.
 
-use std::net::IpAddr;
+mod place;
+mod told;
 
-use crate::diagnosis::check::blocking;
+use self::place::Place;
+use self::told::{facts, tell};
 use crate::diagnosis::scene::Scene;
-use crate::diagnosis::{Code, Evidence, Finding};
+use crate::diagnosis::{Code, Finding};
 use crate::fault::Fault;
-use crate::host::ports::{self, Listener};
-use crate::host::process;
-use crate::host::reach::{self, Unreached};
-use crate::lifecycle::surroundings::label;
+use crate::host::reach::Unreached;
 
 /// Which of the two programs it is about.
 pub struct Program {
@@ -112,6 +111,21 @@ impl Asked {
     fn same_server(&self, other: &Self) -> bool {
         (&self.host, self.port) == (&other.host, other.port)
     }
+}
+
+/// Parts of summaries by which a server that has ended, or cannot begin, is known.
+const DOWN: &[&str] = &[
+    " is not running: ",
+    "accepts connections and says nothing",
+    "is starting up",
+    "is shutting down",
+    "does not let the services in",
+];
+
+/// Whether a finding of these is about a server that has ended or cannot begin, rather than about
+/// the way to it.
+pub fn is_down(finding: &Finding) -> bool {
+    DOWN.iter().any(|part| finding.summary.contains(part))
 }
 
 /// What belongs together in one finding.
@@ -225,314 +239,6 @@ fn impact(case: &Case<'_>, trouble: &Trouble) -> String {
     "RapidPro, Casepro and ContentRepo do not work: no message is received, answered or sent, and \
      operators see no cases"
         .to_owned()
-}
-
-/// What this host knows of the server.
-struct Place {
-    /// It runs on this host.
-    local: bool,
-    listeners: Vec<Listener>,
-    /// Processes of it that a signal has stopped.
-    stopped: Vec<u32>,
-}
-
-impl Place {
-    async fn look(one: &Asked) -> Self {
-        let (host, port) = (one.host.clone(), one.port);
-        let seen = blocking(move || {
-            let local = reach::is_this_machine(&host);
-            let listeners = if local {
-                ports::listeners(port)
-            } else {
-                Vec::new()
-            };
-            let mut stopped: Vec<u32> = listeners
-                .iter()
-                .filter_map(|listener| listener.pid)
-                .filter(|pid| process::is_stopped(*pid))
-                .collect();
-            stopped.dedup();
-            Self {
-                local,
-                listeners,
-                stopped,
-            }
-        });
-        seen.await.unwrap_or(Self {
-            local: false,
-            listeners: Vec::new(),
-            stopped: Vec::new(),
-        })
-    }
-
-    fn listens_on(&self, host: &str) -> bool {
-        let Ok(wanted) = host.parse::<IpAddr>() else {
-            return !self.listeners.is_empty();
-        };
-        self.listeners
-            .iter()
-            .any(|listener| listener.address == wanted || listener.address.is_unspecified())
-    }
-
-    fn addresses(&self) -> String {
-        let mut addresses: Vec<String> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.address.to_string())
-            .collect();
-        addresses.dedup();
-        addresses.join(", ")
-    }
-}
-
-/// What a person is told of one case.
-struct Told {
-    summary: String,
-    cause: String,
-    fixable: bool,
-    manual: Vec<String>,
-    interrupts: String,
-}
-
-fn tell(
-    program: &Program,
-    case: &Case<'_>,
-    trouble: &Trouble,
-    usable_here: bool,
-    place: &Place,
-    from: &From<'_>,
-) -> Told {
-    let one = case.members[0];
-    let (name, unit) = (program.name, program.unit);
-    let at = reach::host_port(&one.host, one.port);
-    let whose = case
-        .owner
-        .map_or_else(String::new, |owner| format!("{}: ", label(owner)));
-    let told = |summary: String, cause: String| Told {
-        summary: format!("{whose}{summary}"),
-        cause,
-        fixable: false,
-        manual: Vec::new(),
-        interrupts: "nothing".to_owned(),
-    };
-    let everybody = format!("everything that uses {name}, about 10 s");
-    match &trouble.kind {
-        Kind::Unreached(Unreached::Refused)
-            if place.local && !usable_here && place.listeners.is_empty() =>
-        {
-            Told {
-                manual: vec![
-                    format!("sudo systemctl start {unit}"),
-                    format!("sudo journalctl -u '{unit}*' -n 50"),
-                ],
-                interrupts: "nothing: it does not run".to_owned(),
-                ..told(
-                    format!(
-                        "{name} is not running: nothing listens on port {}",
-                        one.port
-                    ),
-                    format!("{name} was stopped, or ended; its log says why"),
-                )
-            }
-        }
-        Kind::Unreached(Unreached::Refused)
-            if place.local && !usable_here && !place.listens_on(&one.host) =>
-        {
-            Told {
-                fixable: true,
-                manual: (program.listen)(&one.host),
-                interrupts: everybody,
-                ..told(
-                    format!(
-                        "{name} listens on {} only, not on {}",
-                        place.addresses(),
-                        one.host
-                    ),
-                    format!(
-                        "{name} is set to listen on other addresses than {} names",
-                        one.setting
-                    ),
-                )
-            }
-        }
-        Kind::Unreached(_) if usable_here && reach::is_loopback(&one.host) => Told {
-            manual: vec!["ooy config --check".to_owned()],
-            interrupts: format!(
-                "the services of {}, about 1 min, at the next start",
-                label(one.owner)
-            ),
-            ..told(
-                format!("the containers cannot reach {name} at {at}"),
-                format!(
-                    "inside a container {} is the container itself: {} has to name an address of \
-                     the machine that runs {name}",
-                    one.host, one.setting
-                ),
-            )
-        },
-        Kind::Unreached(Unreached::NotResolved) if usable_here => Told {
-            manual: vec![
-                format!("getent hosts {}", one.host),
-                "ooy config --check".to_owned(),
-            ],
-            ..told(
-                format!("the containers do not know the host {}", one.host),
-                format!(
-                    "the name of the host in {} is known to this host only",
-                    one.setting
-                ),
-            )
-        },
-        Kind::Unreached(_) if usable_here => Told {
-            manual: open_for(from.subnet, one.port),
-            ..told(
-                format!("{name} at {at} is closed to the containers by a firewall"),
-                "the same address can be used from this host: what lies between it and the \
-                 containers refuses or drops their packets"
-                    .to_owned(),
-            )
-        },
-        Kind::Silent if !place.stopped.is_empty() => Told {
-            manual: place
-                .stopped
-                .iter()
-                .map(|pid| format!("sudo kill -CONT {pid}"))
-                .collect(),
-            interrupts: "nothing: it answers nobody now".to_owned(),
-            ..told(
-                format!("{name} at {at} does not answer: its process is stopped"),
-                "somebody or something has sent it SIGSTOP; it waits for SIGCONT".to_owned(),
-            )
-        },
-        Kind::Silent if place.local => Told {
-            manual: vec![
-                format!("systemctl status {unit}"),
-                format!("sudo systemctl restart {unit}"),
-            ],
-            interrupts: everybody,
-            ..told(
-                format!("{name} at {at} accepts connections and says nothing"),
-                trouble.fault.what.clone(),
-            )
-        },
-        Kind::Database(name) if usable_here && name == HBA_REJECTED => Told {
-            fixable: true,
-            manual: manual(case),
-            ..told(
-                "PostgreSQL does not let the containers in: pg_hba.conf has no line for them"
-                    .to_owned(),
-                trouble.fault.what.clone(),
-            )
-        },
-        _ => {
-            let title = &trouble.fault.title;
-            let label = format!("{}: ", label(one.owner));
-            Told {
-                fixable: trouble.fixable,
-                manual: manual(case),
-                interrupts: trouble.interrupts.to_owned(),
-                ..told(
-                    title.strip_prefix(&label).unwrap_or(title).to_owned(),
-                    trouble.fault.what.clone(),
-                )
-            }
-        }
-    }
-}
-
-/// The commands for all members of a case; one that comes up again, such as a reload, only where it
-/// comes up last.
-fn manual(case: &Case<'_>) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    for one in &case.members {
-        let there = one.there.as_ref().and_then(|there| there.trouble.as_ref());
-        let Some(trouble) = there.or(one.here.trouble.as_ref()) else {
-            continue;
-        };
-        for command in &trouble.fault.next {
-            commands.retain(|known| known != command);
-            commands.push(command.clone());
-        }
-    }
-    commands
-}
-
-/// The commands that let the containers through the firewall of this host.
-fn open_for(subnet: Option<&str>, port: u16) -> Vec<String> {
-    let subnet = subnet.unwrap_or("172.16.0.0/12");
-    vec![
-        "sudo iptables -S INPUT".to_owned(),
-        format!("sudo iptables -I INPUT -s {subnet} -p tcp --dport {port} -j ACCEPT"),
-    ]
-}
-
-fn facts(program: &Program, case: &Case<'_>, place: &Place, from: &From<'_>) -> Vec<Evidence> {
-    let one = case.members[0];
-    let mut facts = Vec::new();
-    let fact = |what: &str, answer: &Answer, source: &str, enter: &str| {
-        let (value, command) = match &answer.trouble {
-            None => (format!("usable, in {} ms", answer.took_ms), &one.log_in),
-            Some(trouble) => match trouble.kind {
-                Kind::Unreached(_) | Kind::Silent => (trouble.words.clone(), &one.see),
-                _ => (trouble.words.clone(), &one.log_in),
-            },
-        };
-        let command = format!("{enter}{command}");
-        Evidence::new(what, value, source.to_owned()).command(command)
-    };
-    facts.push(fact("from this host", &one.here, &one.shown, ""));
-    match (&one.there, from.there) {
-        (Some(there), Ok(words)) => {
-            let enter = from.enter.map(|enter| format!("{enter} "));
-            let mut seen = fact(
-                "from the containers",
-                there,
-                words,
-                enter.as_deref().unwrap_or_default(),
-            );
-            if enter.is_none() {
-                seen.command = None;
-            }
-            facts.push(seen);
-        }
-        (_, Err(why)) => facts.push(Evidence::new("from the containers", why, "ooy")),
-        (None, Ok(_)) => {}
-    }
-    if case.owner.is_none() {
-        let names: Vec<&str> = case.members.iter().map(|one| label(one.owner)).collect();
-        let settings: Vec<&str> = case.members.iter().map(|one| one.setting).collect();
-        facts.push(Evidence::new(
-            "databases concerned",
-            names.join(", "),
-            settings.join(", "),
-        ));
-    }
-    if place.local {
-        let value = match place.listeners.first() {
-            None => "nobody".to_owned(),
-            Some(first) => format!(
-                "{} on {}",
-                first.process.as_deref().unwrap_or("a process"),
-                place.addresses()
-            ),
-        };
-        let port = one.port;
-        facts.push(
-            Evidence::new(format!("who listens on port {port}"), value, "this host")
-                .command(format!("sudo ss -ltnp 'sport = :{port}'")),
-        );
-    }
-    for pid in &place.stopped {
-        facts.push(
-            Evidence::new(
-                format!("process {pid} of {}", program.name),
-                "stopped (state T)",
-                format!("/proc/{pid}/stat"),
-            )
-            .command(format!("ps -o pid,stat,cmd -p {pid}")),
-        );
-    }
-    facts
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod beat;
 mod duplicate;
 mod lists;
 mod queues;
+mod squash;
 mod stalled;
 mod worker;
 

@@ -5,13 +5,14 @@ mod leftovers;
 mod logs;
 mod places;
 mod space;
+mod told;
 
 use crate::deployment::services::Stack;
 use crate::diagnosis::cause::{When, rule};
 use crate::diagnosis::check::{Check, Looking, Subject};
 use crate::diagnosis::{Code, Finding};
 
-pub use places::{CALLS, DOCKER};
+pub use places::{CALLS, DOCKER, POSTGRES, REDIS};
 
 /// The checks of this subject.
 pub const SUBJECT: Subject = Subject {

@@ -8,6 +8,7 @@ mod version;
 use std::rc::Rc;
 
 use super::access::{self, Answer, Asked, From, Kind, Program, Trouble};
+use super::disk;
 use crate::diagnosis::cause::{When, rule};
 use crate::diagnosis::check::{Check, Checked, Halt, Looking, Report, Subject};
 use crate::diagnosis::data::Look;
@@ -51,11 +52,21 @@ pub const SUBJECT: Subject = Subject {
             run: |scene| -> Looking { Box::pin(exposure::check(scene)) },
         },
     ],
-    rules: &[rule(
-        Code::PostgresConnectionsHigh,
-        Code::PostgresUnreachable,
-        When::If(connections_are_all_used),
-    )],
+    rules: &[
+        // Without room for its log PostgreSQL ends, and does not come up again.
+        rule(
+            Code::PostgresUnreachable,
+            Code::DiskFull,
+            When::If(|effect, cause, _| {
+                disk::lies_on(cause, disk::POSTGRES) && access::is_down(effect)
+            }),
+        ),
+        rule(
+            Code::PostgresConnectionsHigh,
+            Code::PostgresUnreachable,
+            When::If(connections_are_all_used),
+        ),
+    ],
 };
 
 /// The same fault seen twice: one database got the last connection, another one none.

@@ -8,8 +8,10 @@ mod writes;
 use std::rc::Rc;
 
 use super::access::{self, Answer, Asked, Kind, Program, Trouble};
+use super::disk;
 use super::postgres::from;
 use crate::deployment::settings::RedisDatabase;
+use crate::diagnosis::cause::{When, rule};
 use crate::diagnosis::check::{Check, Checked, Halt, Looking, Report, Subject};
 use crate::diagnosis::data::Look;
 use crate::diagnosis::scene::Scene;
@@ -52,8 +54,20 @@ pub const SUBJECT: Subject = Subject {
             run: |scene| -> Looking { Box::pin(exposure::check(scene)) },
         },
     ],
-    // What explains `redis-readonly` is known to its check alone (`Finding::caused_by`).
-    rules: &[],
+    rules: &[
+        rule(
+            Code::RedisReadonly,
+            Code::DiskFull,
+            When::If(|effect, cause, _| {
+                disk::lies_on(cause, disk::REDIS) && writes::is_unsaved(effect)
+            }),
+        ),
+        rule(
+            Code::RedisReadonly,
+            Code::RedisMemoryHigh,
+            When::If(|effect, _, _| writes::is_full(effect)),
+        ),
+    ],
 };
 
 const PROGRAM: Program = Program {

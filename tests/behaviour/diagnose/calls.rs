@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn finished_calls() {
     let home = Home::with_databases("diagnosed-calls");
+    super::disk::patient(&home);
     home.ooy(&["start"]).expect(0);
     let seeded = home.docker(&[
         "exec",
@@ -91,7 +92,7 @@ fn a_token_that_rapidpro_refuses(home: &Home) {
     says(finding, "RAPIDPRO_TOKEN");
     assert!(!finding.to_string().contains(WRONG_TOKEN), "{finding:#}");
     // That they wait for long is a consequence.
-    set(home, "CALLS_BACKLOG_AGE", "0s");
+    set(home, "CALLS_BACKLOG_AGE", "1s");
     let diagnosed = home.diagnose_until("agi-token-refused", PATIENCE);
     assert!(
         diagnosed.explained().contains(&"agi-backlog"),

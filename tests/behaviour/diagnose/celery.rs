@@ -8,6 +8,8 @@ use crate::harness::{Home, redis_cli, until};
 #[test]
 fn workers_beats_and_queues() {
     let home = Home::with_databases("dce");
+    // This machine may be busy with other tests.
+    home.set("DIAGNOSE_TIMEOUT", "DIAGNOSE_TIMEOUT=10s");
     home.ooy(&["start"]).expect(0);
     home.seed_rapidpro();
     for service in ["rapidpro-celery", "rapidpro-beat", "casepro-celery"] {
@@ -19,6 +21,7 @@ fn workers_beats_and_queues() {
     a_worker_that_hangs(&home);
     a_beat_that_was_killed(&home);
     a_beat_that_is_stopped(&home);
+    a_beat_that_does_not_work(&home);
     a_second_beat(&home);
     messages_that_courier_does_not_take(&home);
     queues_without_workers(&home);
@@ -144,6 +147,31 @@ fn a_beat_that_is_stopped(home: &Home) {
     home.healthy_again(PATIENCE);
 }
 
+/// As it would be seen of one that hangs: what it has done every minute is not done for longer than
+/// the limit, which is a second here.
+fn a_beat_that_does_not_work(home: &Home) {
+    home.set("BEAT_AGE", "BEAT_AGE=1s");
+    let began = std::time::Instant::now();
+    let finding = loop {
+        // The beat may have it summed up in between.
+        home.rapidpro_sql(
+            "INSERT INTO msgs_systemlabelcount (label_type, is_archived, count, is_squashed, org_id) \
+             SELECT 'I', false, 1, false, min(id) FROM orgs_org",
+        );
+        home.diagnose(&["beat-rapidpro"]);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let diagnosed = home.diagnose(&[]);
+        if diagnosed.roots() == ["beat-missing"] || began.elapsed() > PATIENCE {
+            break diagnosed.only_root("beat-missing").clone();
+        }
+    };
+    assert_eq!(finding["evidence"][0]["threshold"], "1 s (BEAT_AGE)");
+    let what = finding["evidence"][0]["what"].as_str().unwrap();
+    assert!(what.contains("msgs_systemlabelcount"), "{what}");
+    home.set("BEAT_AGE", "BEAT_AGE=5m");
+    home.healthy_again(PATIENCE);
+}
+
 /// A container that is removed, also when the test fails.
 struct Extra<'a>(&'a Home, String);
 
@@ -221,8 +249,8 @@ fn messages_that_courier_does_not_take(home: &Home) {
     message(1);
     home.healthy_again(PATIENCE);
     message(47);
-    let diagnosed = home.diagnose(&[]);
-    let finding = diagnosed.only_root("queue-growing");
+    let diagnosed = home.diagnose_until("queue-growing", PATIENCE);
+    let finding = diagnosed.finding("queue-growing");
     assert_eq!(finding["service"], "courier");
     assert_eq!(
         finding["summary"],
@@ -254,8 +282,8 @@ fn queues_without_workers(home: &Home) {
     );
     redis(&["ZADD", "handler:1", &queued.as_second().to_string(), &task]);
     redis(&["ZADD", "handler:active", "0", "1"]);
-    let diagnosed = home.diagnose(&[]);
-    let finding = diagnosed.only_root("queue-growing");
+    let diagnosed = home.diagnose_until("queue-growing", PATIENCE);
+    let finding = diagnosed.finding("queue-growing");
     assert_eq!(finding["service"], "mailroom");
     assert_eq!(
         finding["summary"],
@@ -273,8 +301,8 @@ fn queues_without_workers(home: &Home) {
             r#"{"headers": {"task": "squash_msgcounts", "argsrepr": "()"}}"#,
         ]);
     }
-    let diagnosed = home.diagnose(&[]);
-    let finding = diagnosed.only_root("queue-growing");
+    let diagnosed = home.diagnose_until("queue-growing", PATIENCE);
+    let finding = diagnosed.finding("queue-growing");
     assert_eq!(finding["service"], "rapidpro-celery");
     let summary = finding["summary"].as_str().unwrap();
     assert_eq!(

@@ -351,8 +351,9 @@ impl Drop for Rule {
 /// A deployment on servers of its own, of which only what needs no database runs: enough for a
 /// network.
 pub fn small(name: &str) -> (Home, Servers) {
+    // With databases that it does not use, because that waits for its turn.
+    let home = Home::with_databases(name);
     let servers = Servers::up();
-    let home = Home::new(name);
     servers.serve(&home);
     home.ooy(&["start", "elasticsearch"]).expect(0);
     (home, servers)
@@ -391,8 +392,8 @@ pub fn fact<'a>(finding: &'a serde_json::Value, what: &str) -> &'a str {
 /// A whole deployment on servers of its own.
 #[test]
 fn what_comes_of_the_servers_is_explained_by_them() {
-    let servers = Servers::up();
     let home = Home::with_databases("data");
+    let servers = Servers::up();
     servers.serve(&home);
     home.ooy(&["start"]).expect(0);
     home.healthy_again(LIMIT);

@@ -8,6 +8,8 @@ use crate::harness::{Home, free_port, until};
 #[test]
 fn elasticsearch_and_its_index() {
     let home = Home::with_databases("des");
+    // This machine may be busy with other tests.
+    home.set("DIAGNOSE_TIMEOUT", "DIAGNOSE_TIMEOUT=10s");
     home.ooy(&["start"]).expect(0);
     home.seed_rapidpro();
     home.until_healthy("elasticsearch");

@@ -5,11 +5,12 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use super::common::Diagnosed;
+use super::settings::LIMIT;
 use crate::harness::{Home, Ran, executable};
 
-#[test]
-fn without_docker_nothing_else_is_blamed() {
-    let mut home = Home::new("dengine");
+/// Run by the scenario of settings, in its deployment.
+pub fn without_docker_nothing_else_is_blamed(home: &mut Home) {
+    let before = home.docker_host.take();
     home.docker_host = Some("unix:///nowhere/docker.sock".into());
     let diagnosed = home.diagnose(&[]);
     let finding = diagnosed.only_root("engine-unreachable");
@@ -32,7 +33,9 @@ fn without_docker_nothing_else_is_blamed() {
         "Docker does not run: its daemon does not answer"
     );
     assert_eq!(finding["fix"]["manual"][0], "sudo systemctl start docker");
-    home.docker_host = None;
+    std::fs::remove_file(socket).unwrap();
+    home.docker_host = before;
+    home.healthy_again(LIMIT);
 }
 
 /// It may be well; only this user cannot know.

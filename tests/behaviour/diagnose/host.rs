@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn the_host_and_its_disks() {
     let home = Home::with_databases("host");
     let clock = Clock::before_redis();
+    super::disk::patient(&home);
     home.set(
         "CONTENTREPO_REDIS_URL",
         &format!(

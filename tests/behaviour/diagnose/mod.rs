@@ -16,6 +16,7 @@ mod engine;
 mod healthy;
 mod host;
 mod nginx;
+mod older;
 mod operations;
 mod pairs;
 mod postgres;

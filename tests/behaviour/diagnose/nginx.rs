@@ -12,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn the_front_door() {
     let home = Home::with_databases("door");
+    super::disk::patient(&home);
     home.ooy(&["start"]).expect(0);
     home.healthy_again(PATIENCE);
     a_service_that_nginx_does_not_find(&home);

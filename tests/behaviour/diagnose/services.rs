@@ -77,7 +77,7 @@ impl Home {
         for (pattern, put) in [
             (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(Z|[+-]\d\d)", "TIME"),
             (r"\d+\.\d+\.\d+\.\d+", "ADDRESS"),
-            (r"(process|processes) \d+(, \d+)*", "$1 N"),
+            (r"process PID(, \d+)*", "process PID"),
         ] {
             text = regex::Regex::new(pattern)
                 .unwrap()

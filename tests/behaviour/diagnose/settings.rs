@@ -5,14 +5,14 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::Duration;
 
 use super::common::Diagnosed;
-use super::operations;
+use super::{engine, operations};
 use crate::harness::{Home, Ran};
 
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn settings_and_operations_in_every_trouble() {
-    let home = Home::with_databases("dset");
+    let mut home = Home::with_databases("dset");
     home.ooy(&["start"]).expect(0);
     home.healthy_again(LIMIT);
 
@@ -25,6 +25,7 @@ fn settings_and_operations_in_every_trouble() {
     the_settings_can_be_read_by_others(&home);
     a_key_is_a_link_that_nginx_cannot_follow(&home);
     compose_is_missing(&home);
+    engine::without_docker_nothing_else_is_blamed(&mut home);
     operations::all(&home);
 }
 

@@ -153,7 +153,7 @@ fn token_refused(scene: &Scene, queue: &Queue) -> Finding {
         .impact(NOT_TOLD)
         .cause("RAPIDPRO_TOKEN is not that of an administrator or editor of the workspace")
         .manual(format!(
-            "sudo nano {}    (RAPIDPRO_TOKEN)",
+            "sudo nano {}    # RAPIDPRO_TOKEN",
             places.env_file.display()
         ))
         .manual(scene.command("calls deliver"))
@@ -172,7 +172,7 @@ fn flow_missing(scene: &Scene, queue: &Queue) -> Finding {
         .impact(NOT_TOLD)
         .cause("the flow in RAPIDPRO_FLOW was archived, or is one of another workspace")
         .manual(format!(
-            "sudo nano {}    (RAPIDPRO_FLOW)",
+            "sudo nano {}    # RAPIDPRO_FLOW",
             places.env_file.display()
         ))
         .manual(scene.command("calls deliver"))

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::app::App;
+use super::squash;
 use super::worker::{Worker, ask, look, node, patience, pool};
 use crate::diagnosis::check::{Checked, Halt, Report, blocking};
 use crate::diagnosis::checks::service;
@@ -26,6 +27,7 @@ pub async fn beat(scene: Rc<Scene>, app: &'static App) -> Checked {
         found = find(&scene, app, container).await?;
     }
     let (summary, value, cause) = match found {
+        Found::Alive if app.owner == "rapidpro" => return work(&scene, app, container).await,
         Found::Alive => return Ok(Report::fine()),
         Found::Missing => (
             format!(
@@ -84,6 +86,42 @@ pub async fn beat(scene: Rc<Scene>, app: &'static App) -> Checked {
         .manual(format!("docker restart --time 120 {}", container.name))
         .interrupts(format!("the background work of {}, about 10 s", app.name))
         .into())
+}
+
+/// Its process lives; whether it works as well, only RapidPro's tables tell.
+async fn work(scene: &Scene, app: &App, container: &Container) -> Checked {
+    let limit = scene.context.settings.interval("BEAT_AGE");
+    let Some(left) = squash::left(scene, limit).await? else {
+        return Ok(Report::fine());
+    };
+    let age = words::age(left.age);
+    Ok(Finding::error(
+        Code::BeatMissing,
+        format!(
+            "{}'s beat lives, and has not begun its regular work for {age}",
+            app.name
+        ),
+    )
+    .service(app.beat)
+    .owner(app.owner)
+    .evidence(
+        Evidence::new(
+            format!("rows of {} that are not summed up", left.table),
+            format!("there since {age} at least, and no task waits for a worker"),
+            "RapidPro's database, and earlier diagnoses",
+        )
+        .threshold(format!("{} (BEAT_AGE)", words::age(limit)))
+        .command(format!(
+            "docker logs --since 10m {} 2>&1 | grep -c 'Sending due task'",
+            container.name
+        )),
+    )
+    .impact(app.without_beat)
+    .cause("the beat hangs, or has lost its connection to Redis")
+    .fix(scene.command("fix celery"))
+    .manual(format!("docker restart --time 120 {}", container.name))
+    .interrupts(format!("the background work of {}, about 10 s", app.name))
+    .into())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,7 +95,7 @@ fn mark(task: &str) -> f64 {
 }
 
 /// Since when every look has seen this mark.
-fn since(samples: &[Sample], mark: f64) -> Option<jiff::Timestamp> {
+pub(super) fn since(samples: &[Sample], mark: f64) -> Option<jiff::Timestamp> {
     samples
         .iter()
         .rev()

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::future::join_all;
 
 use super::evidence::{docker_inspect, last_lines, without};
-use crate::deployment::services::Service;
+use crate::deployment::services::{Ready, Service};
 use crate::diagnosis::check::{Checked, Halt, Report};
 use crate::diagnosis::checks::operations::since;
 use crate::diagnosis::scene::Scene;
@@ -111,10 +111,10 @@ async fn not_ready(
             format!("{name} runs and does not do its work"),
         )
     };
-    let (label, source) = if broken {
-        ("its log says", "docker logs")
-    } else {
-        ("asked", "its own answer")
+    let (label, source) = match (broken, service.ready) {
+        (true, _) => ("its log says", "docker logs"),
+        (false, Ready::Http(_)) => ("asked", "its own answer"),
+        (false, _) => ("seen", "Docker"),
     };
     let what = text::shorten(&scene.context.mask.apply(&what), 400);
     finding = finding.service(name).evidence(

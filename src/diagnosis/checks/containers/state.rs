@@ -143,9 +143,14 @@ async fn ended(
 ) {
     let stopped: BTreeMap<&str, &Entry> = down
         .iter()
-        // Who starts it by hand afterwards leaves the policy, but not the state.
         .filter(|(_, container)| container.restart == "no")
-        .filter_map(|(service, _)| Some((service.name.as_str(), past.stopped(&service.name)?)))
+        .filter_map(|(service, container)| {
+            let entry = past.stopped(&service.name)?;
+            // Started by hand after that, it has ended of something else.
+            let end = container.finished_at?;
+            let its = since(end, entry.at) <= service.grace + TOGETHER;
+            its.then_some((service.name.as_str(), entry))
+        })
         .collect();
     let crowd = together(down, &stopped);
     let mut first_stopped = true;

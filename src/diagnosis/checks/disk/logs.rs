@@ -233,7 +233,7 @@ fn allowed(scene: &Scene, logs: &[&Log], limit: u64) -> Finding {
     )
     .impact("nothing now; they take that much of the disk in the end")
     .manual(format!(
-        "nano {}    (LOG_MAX_SIZE, LOG_MAX_FILES)",
+        "nano {}    # LOG_MAX_SIZE, LOG_MAX_FILES",
         scene.context.settings.places.env_file.display()
     ))
     .manual(scene.command("start"))

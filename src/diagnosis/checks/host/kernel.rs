@@ -11,6 +11,9 @@ use crate::host::sysctl;
 /// check "max virtual memory areas").
 const COMPLAINT: &str = "max virtual memory areas vm.max_map_count";
 
+/// Elasticsearch's exit code after a bootstrap check that failed (ExitCodes.CONFIG).
+const REFUSED: i64 = 78;
+
 /// The check `max-map-count`.
 pub async fn max_map_count(scene: Rc<Scene>) -> Checked {
     if scene.only_calls {
@@ -62,7 +65,8 @@ pub async fn max_map_count(scene: Rc<Scene>) -> Checked {
 /// The line by which Elasticsearch, which does not run, says that this is why.
 async fn complaint(scene: &Scene) -> Option<String> {
     let container = scene.container("elasticsearch").await.ok()??;
-    if container.is_running() {
+    // A single node only warns in the same words, and one that was stopped has other reasons.
+    if container.is_running() || container.exit_code != REFUSED {
         return None;
     }
     let engine = scene.engine().await.ok()?;

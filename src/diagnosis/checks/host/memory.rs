@@ -91,6 +91,6 @@ async fn users(scene: &Scene) -> Vec<(String, u64)> {
     })
     .await
     .unwrap_or_default();
-    users.sort_by(|a, b| b.1.cmp(&a.1));
+    users.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     users
 }

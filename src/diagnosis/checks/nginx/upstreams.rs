@@ -139,7 +139,7 @@ pub async fn through(scene: Rc<Scene>, upstream: &'static Upstream) -> Checked {
     let address = scene.address(upstream.service, upstream.port).await?;
     let settings = &scene.context.settings;
     let host = settings.get(upstream.domain);
-    // What is left when it is asked: the patience before it is used up by then.
+    // What is left when it begins: it may come after a long wait for the other way.
     let directly = || http::get(address, host, upstream.direct, scene.time_left());
     let mut passed = std::pin::pin!(ask(&scene, host, Some(upstream.path)));
     // Both ways at the same time only where the first one takes long.

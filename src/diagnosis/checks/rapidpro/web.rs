@@ -1,12 +1,14 @@
 //! RapidPro's pages: directly, and, where they do not come, through nginx too.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::diagnosis::check::{Checked, Report, blocking};
 use crate::diagnosis::checks::service;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence, Finding, words};
-use crate::host::{http, https};
+use crate::host::http;
+use crate::host::tls::{self, NotSeen};
 
 /// The only page that needs neither log-in nor a parameter (stack.md section 1.1).
 const PAGE: &str = "/users/login/";
@@ -26,13 +28,15 @@ pub async fn web(scene: Rc<Scene>) -> Checked {
         "curl -sS -o /dev/null -w '%{{http_code}}\\n' -m 10 -H 'Host: {domain}' http://{address}{PAGE}"
     );
     let port = settings.number("HTTPS_PORT");
-    let limit = scene.time_left();
-    let url = format!("https://127.0.0.1:{port}{PAGE}");
-    let host = domain.clone();
-    let through = blocking(move || https::status(&url, &host, limit)).await?;
-    let through = match through {
-        Ok(status) => format!("answer {status}"),
-        Err(why) => why,
+    let request = tls::Request {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or(443))),
+        host: domain.clone(),
+        path: Some(PAGE.to_owned()),
+        limit: scene.time_left(),
+    };
+    let through = match blocking(move || tls::get(&request)).await? {
+        Ok(seen) => format!("answer {}", seen.status),
+        Err(NotSeen::NoTls(why) | NotSeen::NoAnswer(_, why)) => why,
     };
     let direct = Evidence::new(
         "directly",
@@ -71,7 +75,7 @@ pub async fn web(scene: Rc<Scene>) -> Checked {
                 format!("GET {PAGE} on port {port} of this host"),
             )
             .command(format!(
-                "curl -sSk -o /dev/null -w '%{{http_code}}\\n' -m 10 -H 'Host: {domain}' https://127.0.0.1:{port}{PAGE}"
+                "curl -sSk -o /dev/null -w '%{{http_code}}\\n' -m 10 --resolve {domain}:{port}:127.0.0.1 https://{domain}:{port}{PAGE}"
             )),
         );
     let engine = scene.engine().await?;

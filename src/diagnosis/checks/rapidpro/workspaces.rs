@@ -94,7 +94,7 @@ async fn imports(session: &Session, org: i64) -> Vec<String> {
 fn flagged(scene: &Scene, org: &Org, imports: Vec<String>, container: &str) -> Finding {
     let mut finding = Finding::error(
         Code::WorkspaceFlagged,
-        format!("Workspace {} is flagged: RapidPro refuses every change by API and sending by hand", org.name),
+        format!("Workspace {} is flagged: every change by API is refused", org.name),
     )
     .service("rapidpro")
     .owner("rapidpro")
@@ -115,7 +115,7 @@ fn flagged(scene: &Scene, org: &Org, imports: Vec<String>, container: &str) -> F
         },
         "contacts_contactimport, RapidPro's database",
     ))
-    .impact("finished calls start no flow, Casepro cannot answer, label or archive; campaigns and replies of flows go on")
+    .impact("finished calls start no flow, nobody can send by hand, Casepro cannot answer, label or archive; campaigns and replies of flows go on")
     .cause(if imports.is_empty() {
         "no import is known, so probably staff flagged it by hand"
     } else {

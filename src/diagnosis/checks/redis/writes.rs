@@ -29,23 +29,29 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
     Ok(report)
 }
 
+const NOT_SAVED: &str = "Redis refuses every write: its last save to disk failed";
+const NOT_SAVING: &str = "Redis cannot save to disk, and takes writes all the same";
+const NO_MEMORY: &str = "Redis refuses every write: it has no memory left";
+
+/// Whether a save failed.
+pub fn is_unsaved(finding: &Finding) -> bool {
+    [NOT_SAVED, NOT_SAVING].contains(&finding.summary.as_str())
+}
+
+/// Whether its memory is used up.
+pub fn is_full(finding: &Finding) -> bool {
+    finding.summary == NO_MEMORY
+}
+
 const IMPACT: &str = "nothing new gets into the queues: no message is received, answered or sent, \
     and Casepro pulls none";
 
 async fn cannot_save(scene: &Scene, one: &Server<'_>, refuses: bool) -> Finding {
     let (url, server) = (&one.first.url, one.server);
     let finding = if refuses {
-        Finding::error(
-            Code::RedisReadonly,
-            "Redis refuses every write: its last save to disk failed",
-        )
-        .impact(IMPACT)
+        Finding::error(Code::RedisReadonly, NOT_SAVED).impact(IMPACT)
     } else {
-        Finding::warning(
-            Code::RedisReadonly,
-            "Redis cannot save to disk, and takes writes all the same",
-        )
-        .impact(format!(
+        Finding::warning(Code::RedisReadonly, NOT_SAVING).impact(format!(
             "a restart of Redis would lose {}: tasks and messages that wait",
             count(server.unsaved, "change")
         ))
@@ -78,17 +84,12 @@ async fn cannot_save(scene: &Scene, one: &Server<'_>, refuses: bool) -> Finding 
             Evidence::new("its folder", &folder.state, &shown)
                 .command(format!("ls -ld {shown}; df -h {shown}")),
         );
-        if folder.full {
-            finding.caused_by = Some(Code::DiskFull);
-            finding = finding.cause("the disk that it saves to is full");
-        } else {
-            finding = finding.cause(
-                "the folder is missing or not writable for Redis, or there was no memory for the \
-                 process that saves",
-            );
-        }
     }
     finding
+        .cause(
+            "the disk is full, the folder is missing or not writable for Redis, or there was no \
+             memory for the process that saves",
+        )
         .manual(by_hand::on_server(
             url,
             "sudo tail -n 20 /var/log/redis/redis-server.log",
@@ -106,7 +107,6 @@ async fn cannot_save(scene: &Scene, one: &Server<'_>, refuses: bool) -> Finding 
 struct Folder {
     path: PathBuf,
     state: String,
-    full: bool,
 }
 
 async fn folder(scene: &Scene, one: &Server<'_>) -> Option<Folder> {
@@ -118,28 +118,23 @@ async fn folder(scene: &Scene, one: &Server<'_>) -> Option<Folder> {
         return None;
     };
     let path = PathBuf::from(parts.get(1)?.text());
-    let reserve = scene.context.settings.number("DISK_RESERVE_MB") * 1_000_000;
-    let percent = scene.context.settings.number("DISK_FULL_PERCENT");
     blocking(move || {
         if !reach::is_this_machine(&host) {
             return None;
         }
-        let (state, full) = match (std::fs::metadata(&path), disk::space(&path)) {
+        let state = match (std::fs::metadata(&path), disk::space(&path)) {
             (Ok(metadata), Ok(space)) => {
                 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-                let state = format!(
+                format!(
                     "mode {:o}, user {}, {} free",
                     metadata.permissions().mode() & 0o7777,
                     metadata.uid(),
                     disk::human(space.available)
-                );
-                let full = u64::from(space.used_percent) >= percent
-                    || (space.available < reserve && space.available < space.total / 10);
-                (state, full)
+                )
             }
-            (Err(error), _) | (_, Err(error)) => (error.to_string(), false),
+            (Err(error), _) | (_, Err(error)) => error.to_string(),
         };
-        Some(Folder { path, state, full })
+        Some(Folder { path, state })
     })
     .await
     .ok()?
@@ -171,29 +166,24 @@ fn replica(one: &Server<'_>) -> Finding {
 
 fn out_of_memory(one: &Server<'_>) -> Finding {
     let (url, server) = (&one.first.url, one.server);
-    let mut finding = Finding::error(
-        Code::RedisReadonly,
-        "Redis refuses every write: it has no memory left",
-    )
-    .evidence(
-        Evidence::new(
-            "used_memory",
-            format!(
-                "{} of {}, policy {}",
-                disk::human(server.used_memory),
-                disk::human(server.max_memory),
-                server.policy
-            ),
-            "Redis, INFO memory",
+    Finding::error(Code::RedisReadonly, NO_MEMORY)
+        .evidence(
+            Evidence::new(
+                "used_memory",
+                format!(
+                    "{} of {}, policy {}",
+                    disk::human(server.used_memory),
+                    disk::human(server.max_memory),
+                    server.policy
+                ),
+                "Redis, INFO memory",
+            )
+            .command(by_hand::ask(url, "INFO memory")),
         )
-        .command(by_hand::ask(url, "INFO memory")),
-    )
-    .impact(IMPACT)
-    .manual(by_hand::ask(
-        url,
-        &format!("CONFIG SET maxmemory {}", server.max_memory * 2),
-    ))
-    .interrupts("nothing");
-    finding.caused_by = Some(Code::RedisMemoryHigh);
-    finding
+        .impact(IMPACT)
+        .manual(by_hand::ask(
+            url,
+            &format!("CONFIG SET maxmemory {}", server.max_memory * 2),
+        ))
+        .interrupts("nothing")
 }
