@@ -47,9 +47,11 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     }
     let workers = Workers::ask(&scene).await?;
     let limit = Duration::from_secs(scene.context.settings.number("CASEPRO_TASK_TIME_LIMIT"));
+    // Not before the ages were read: an owner must not look younger than its lock.
+    let now = jiff::Timestamp::now();
     let mut stale = Vec::new();
     for lock in locks {
-        if !is_stale(lock.age, limit, workers.owner(&lock.task)) {
+        if !is_stale(lock.age, limit, workers.owner(&lock.task, lock.age, now)) {
             continue;
         }
         // The same lock as before, not one that was taken meanwhile.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::state::{Kind, Task};
@@ -28,9 +29,21 @@ pub(super) struct Workers {
     pub(super) count: usize,
     /// How many of them said nothing.
     pub(super) silent: usize,
-    /// Id, name and organisation of each task they run.
-    running: Vec<(String, String, i64)>,
+    running: Vec<Running>,
 }
+
+/// A task that a worker runs.
+#[derive(Debug, Clone, PartialEq)]
+struct Running {
+    id: String,
+    name: String,
+    org: i64,
+    /// When it began, seconds since 1970, by the worker's clock.
+    began: Option<f64>,
+}
+
+/// Longest time between the beginning of a task and its taking of the lock.
+const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 
 impl Workers {
     /// Asks twice, a moment apart: only what is in both answers has an owner. Beside the owner of
@@ -42,7 +55,8 @@ impl Workers {
         }
         tokio::time::sleep(Duration::from_millis(150)).await;
         let mut second = Self::ask_once(scene).await?;
-        second.running.retain(|task| first.running.contains(task));
+        let before = |id: &str| first.running.iter().any(|task| task.id == id);
+        second.running.retain(|task| before(&task.id));
         second.silent = second.silent.max(first.silent);
         Ok(second)
     }
@@ -71,20 +85,34 @@ impl Workers {
             silent: asked.heard.saturating_sub(asked.answers.len()),
             running: tasks
                 .filter_map(|task| {
-                    let org = first_number(&task["args"])?;
-                    Some((text(&task["id"]), text(&task["name"]), org))
+                    Some(Running {
+                        id: text(&task["id"]),
+                        name: text(&task["name"]),
+                        org: first_number(&task["args"])?,
+                        began: task["time_start"].as_f64(),
+                    })
                 })
                 .collect(),
         }
     }
 
-    /// Who has this task.
-    pub(super) fn owner(&self, task: &Task) -> Owner {
-        self.owner_of(task.kind, task.org)
+    /// Who has this task, which has been under way (or held its lock) for so long. What began
+    /// later is another run, that will find the lock and skip.
+    pub(super) fn owner(&self, task: &Task, age: Option<Duration>, now: Timestamp) -> Owner {
+        self.owner_of(task.kind, task.org, age, now)
     }
 
-    fn owner_of(&self, kind: Kind, org: i64) -> Owner {
-        let has = |(_, name, of): &(String, String, i64)| name == kind.task() && *of == org;
+    fn owner_of(&self, kind: Kind, org: i64, age: Option<Duration>, now: Timestamp) -> Owner {
+        let now = now.as_millisecond() as f64 / 1000.0;
+        let has = |task: &Running| {
+            let is_old_enough = match (task.began, age) {
+                (Some(began), Some(age)) => {
+                    now - began + TAKEN_WITHIN.as_secs_f64() >= age.as_secs_f64()
+                }
+                _ => true,
+            };
+            task.name == kind.task() && task.org == org && is_old_enough
+        };
         if self.running.iter().any(has) {
             Owner::Alive
         } else if self.silent > 0 {
@@ -116,6 +144,29 @@ mod tests {
 
     use super::*;
 
+    fn owner(workers: &Workers, kind: Kind, org: i64) -> Owner {
+        workers.owner_of(
+            kind,
+            org,
+            Some(Duration::from_secs(60)),
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    #[test]
+    fn a_run_that_began_after_the_lock_was_taken_does_not_own_it() {
+        let name = "casepro.msgs.tasks.pull_messages";
+        for (began, owned) in [
+            (-0.2, Owner::Nobody),
+            (-60.0, Owner::Alive),
+            (-57.5, Owner::Alive),
+        ] {
+            let task = json!({"id": "x", "name": name, "args": [1], "time_start": began});
+            let workers = asked(1, json!({ "celery@a": [task] }));
+            assert_eq!(owner(&workers, Kind::Messages, 1), owned, "{began}");
+        }
+    }
+
     fn asked(heard: usize, answers: Value) -> Workers {
         let answers = serde_json::from_value(answers).unwrap();
         Workers::read(&Asked { heard, answers })
@@ -129,18 +180,18 @@ mod tests {
                 1,
                 json!({"celery@a": [{"id": "x", "name": name, "args": arguments}]}),
             );
-            assert_eq!(workers.owner_of(Kind::Messages, 1), Owner::Alive);
-            assert_eq!(workers.owner_of(Kind::Messages, 2), Owner::Nobody);
-            assert_eq!(workers.owner_of(Kind::Contacts, 1), Owner::Nobody);
+            assert_eq!(owner(&workers, Kind::Messages, 1), Owner::Alive);
+            assert_eq!(owner(&workers, Kind::Messages, 2), Owner::Nobody);
+            assert_eq!(owner(&workers, Kind::Contacts, 1), Owner::Nobody);
         }
     }
 
     #[test]
     fn a_worker_that_says_nothing_may_be_the_owner() {
         let workers = asked(2, json!({"celery@a": []}));
-        assert_eq!(workers.owner_of(Kind::Messages, 1), Owner::Unclear);
+        assert_eq!(owner(&workers, Kind::Messages, 1), Owner::Unclear);
         assert_eq!(
-            asked(0, json!({})).owner_of(Kind::Messages, 1),
+            owner(&asked(0, json!({})), Kind::Messages, 1),
             Owner::Nobody
         );
     }
@@ -151,6 +202,6 @@ mod tests {
             1,
             json!({"celery@a": {"error": "x"}, "celery@b": [1, {"args": "()"}]}),
         );
-        assert_eq!(workers.owner_of(Kind::Messages, 1), Owner::Nobody);
+        assert_eq!(owner(&workers, Kind::Messages, 1), Owner::Nobody);
     }
 }

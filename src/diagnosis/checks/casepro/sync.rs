@@ -104,9 +104,10 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
         .collect();
     if stalled.iter().any(|(_, stall)| *stall == Stall::Slow) {
         let workers = Workers::ask(&scene).await?;
+        let now = jiff::Timestamp::now();
         let gets_on = progress::made(&scene).await?;
         stalled.retain_mut(|(task, stall)| {
-            if *stall == Stall::Slow && workers.owner(task) == Owner::Nobody {
+            if *stall == Stall::Slow && workers.owner(task, task.open_for(), now) == Owner::Nobody {
                 *stall = Stall::Killed;
             }
             *stall != Stall::Slow || !gets_on
