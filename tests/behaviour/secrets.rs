@@ -265,9 +265,8 @@ impl Role {
 impl Drop for Role {
     fn drop(&mut self) {
         let drop = || sql("postgres", &format!("DROP ROLE {}", self.name));
-        if let Err(why) = std::panic::catch_unwind(drop) {
-            eprintln!("{} stays: {why:?}", self.name);
-        }
+        // One that stays in the tests' own server harms nobody.
+        let _ = std::panic::catch_unwind(drop);
     }
 }
 

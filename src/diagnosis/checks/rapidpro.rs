@@ -66,6 +66,7 @@ pub const SUBJECT: Subject = Subject {
         CourierDependencyDown <- When::Always => [DiskFull];
         CourierDependencyDown <- When::SameData => [
             PostgresUnreachable, PostgresConnectionsHigh, RedisUnreachable, RedisMemoryHigh,
+            RedisReadonly,
         ];
 
         MailroomUnreachable <- When::Always => [DiskFull, ElasticsearchRed];

@@ -67,6 +67,18 @@ pub enum RedisError {
     Answer(String),
 }
 
+impl RedisError {
+    /// Redis answers, and takes no writes: a save failed, a replica, no memory.
+    pub fn refuses_writes(&self) -> bool {
+        let RedisError::Answer(text) = self else {
+            return false;
+        };
+        ["MISCONF", "READONLY", "OOM"]
+            .iter()
+            .any(|word| text.starts_with(word))
+    }
+}
+
 impl fmt::Display for RedisError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

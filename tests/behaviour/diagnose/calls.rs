@@ -3,19 +3,19 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use super::disk::says;
+use super::disk::{bring_up, says, tidy};
 use crate::between::Between;
 use crate::harness::{Home, until};
 use crate::hotline::{FLOW, TOKEN, WRONG_TOKEN};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One scenario, since bringing a deployment up is what costs.
 #[test]
 fn finished_calls() {
     let home = Home::with_databases("diagnosed-calls");
     super::disk::patient(&home);
-    home.ooy(&["start"]).expect(0);
+    bring_up(&home);
     let seeded = home.docker(&[
         "exec",
         &home.container("rapidpro"),
@@ -198,8 +198,4 @@ fn without_calls_nothing_is_looked_at() {
     for check in ["calls-spool", "calls-queue", "calls-refused"] {
         assert_eq!(home.diagnose(&[check]).result(check), "skipped");
     }
-}
-
-fn tidy(home: &Home, text: &str) -> String {
-    home.tidy(text)
 }

@@ -37,8 +37,16 @@ struct Family {
 impl Family {
     fn of(home: &Home, service: &str) -> Self {
         let all = processes(home, service);
+        // Health checks run beside it, in processes that are not of its family.
+        let first: u32 = home.inspect(service, "{{.State.Pid}}").parse().unwrap();
         let python = |line: &str| line.split(' ').next().unwrap().contains("python");
-        let (main, ..) = all.iter().find(|(.., line)| python(line)).unwrap();
+        let (main, ..) = all
+            .iter()
+            .filter(|(pid, parent, _)| *pid == first || *parent == first)
+            .filter(|(.., line)| python(line))
+            // An init stands before it, or it is the first itself.
+            .min_by_key(|(pid, ..)| *pid != first)
+            .unwrap();
         let children: Vec<u32> = all
             .iter()
             .filter(|(_, parent, _)| parent == main)

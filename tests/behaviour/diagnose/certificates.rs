@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::disk::says;
+use super::disk::{says, tidy};
 use crate::harness::{Home, until};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 const DAY: i64 = 24 * 3600;
 
 /// The pair of files of a host, put back in the end.
@@ -193,12 +193,4 @@ pub fn of_another_host_key_or_nowhere(home: &Home) {
     says(finding, "casepro.test: the certificate is missing");
     pair.put_back();
     home.healthy_again(PATIENCE);
-}
-
-fn tidy(home: &Home, text: &str) -> String {
-    let text = home.tidy(text);
-    regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-        .unwrap()
-        .replace_all(&text, "TIME")
-        .into_owned()
 }

@@ -53,7 +53,7 @@ fn read(home: &Home, check: &str) -> String {
 
 fn one_that_is_missing(home: &Home) {
     home.docker(&["rm", "-f", &home.container("contentrepo")]);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("service-missing", LIMIT);
     let finding = diagnosed.only_root("service-missing");
     assert_eq!(finding["service"], "contentrepo");
     assert_eq!(finding["summary"], "contentrepo has no container");
@@ -92,7 +92,7 @@ fn one_that_was_killed(home: &Home) {
 
 fn one_that_is_frozen(home: &Home) {
     home.docker(&["pause", &home.container("courier")]);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("service-paused", LIMIT);
     let finding = diagnosed.only_root("service-paused");
     assert_eq!(finding["service"], "courier");
     assert_eq!(finding["evidence"][0]["value"], "paused");
@@ -338,7 +338,7 @@ fn a_port_of_nginx_taken_by_somebody_else(home: &Home) {
 /// Eleven of twelve findings under one, which says who stopped them.
 fn all_of_them_stopped_on_purpose(home: &Home) {
     home.ooy(&["stop"]).expect(0);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("service-exited", LIMIT);
     let finding = diagnosed.only_root("service-exited");
     assert_eq!(finding["summary"], "nginx and 11 more were stopped");
     let cause = finding["cause"].as_str().unwrap();
@@ -364,7 +364,7 @@ fn all_of_them_removed(home: &Home) {
     let ids = home.docker(&["ps", "-aq", "--filter", &label]);
     let ids: Vec<&str> = ids.lines().collect();
     home.docker(&[&["rm", "-f"][..], &ids].concat());
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("service-missing", LIMIT);
     let finding = diagnosed.only_root("service-missing");
     assert_eq!(
         finding["summary"],

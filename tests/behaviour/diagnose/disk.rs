@@ -1,13 +1,14 @@
 //! File systems that are really full, and what Docker keeps.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Home, stand_in};
+use crate::harness::{Home, stand_in, until};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A file system in a file, mounted; gone with this value.
 pub struct Disk {
@@ -41,12 +42,14 @@ impl Disk {
             "mount",
             &["-o", "loop", &path, disk.mounted.to_str().unwrap()],
         );
+        // As the spool is: nobody else looks into it.
+        std::fs::set_permissions(&disk.mounted, PermissionsExt::from_mode(0o700)).unwrap();
         disk
     }
 
     /// Writes until nothing more goes in, or so many bytes.
     pub fn fill(&self, most: u64) {
-        let mut file = std::fs::File::create(self.mounted.join("filler")).unwrap();
+        let mut file = private(&self.mounted.join("filler")).unwrap();
         let block = [1; 64 * 1024];
         let mut written = 0;
         while written < most && file.write_all(&block).is_ok() {
@@ -73,9 +76,29 @@ impl Drop for Disk {
     }
 }
 
+/// A new file that only its owner may read.
+fn private(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Several deployments on two cores answer slowly: here it is what is found that counts, not how fast.
 pub fn patient(home: &Home) {
     home.set("DIAGNOSE_TIMEOUT", "DIAGNOSE_TIMEOUT=30s");
+}
+
+/// Brings all up, beside others that do the same: a data service that is too busy to answer in time
+/// is asked again.
+#[track_caller]
+pub fn bring_up(home: &Home) {
+    until("the deployment is up", Duration::from_secs(300), || {
+        home.ooy(&["start"]).code == 0
+    });
+    home.healthy_again(PATIENCE);
 }
 
 /// That the evidence says so somewhere.
@@ -109,7 +132,7 @@ pub fn a_disk_without_room(home: &Home) {
 pub fn a_disk_without_inodes(home: &Home) {
     let disk = Disk::new(home, "spool", 24, &["-N", "64"]);
     let mut made = 0;
-    while std::fs::File::create(disk.mounted.join(format!("small-{made}"))).is_ok() {
+    while private(&disk.mounted.join(format!("small-{made}"))).is_ok() {
         made += 1;
     }
     let diagnosed = home.diagnose(&[]);
@@ -288,11 +311,24 @@ impl Drop for Unused {
     }
 }
 
-/// Device and sizes differ from machine to machine.
-fn tidy(home: &Home, text: &str) -> String {
-    let text = home.tidy(text);
-    regex::Regex::new(r"/dev/loop\d+")
-        .unwrap()
-        .replace_all(&text, "/dev/loopN")
-        .into_owned()
+/// What an operator reads, without what differs from run to run: lines are broken where a path of
+/// another length ends, times pass, devices have numbers.
+pub fn tidy(home: &Home, text: &str) -> String {
+    let mut text = home.tidy(text);
+    for (pattern, put) in [
+        (r" ·\n +HOME", " · HOME"),
+        (r" on\n +HOME", " on HOME"),
+        (r"\b\d+ (s|min)\b", "N s"),
+        (r"/dev/loop\d+", "/dev/loopN"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
+        (r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS"),
+        // How far to the right the code stands depends on the path before it.
+        (r"  +(disk-full)", "   $1"),
+    ] {
+        text = regex::Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, put)
+            .into_owned();
+    }
+    text
 }

@@ -12,7 +12,7 @@ use crate::harness::{Home, Ran, executable};
 pub fn without_docker_nothing_else_is_blamed(home: &mut Home) {
     let before = home.docker_host.take();
     home.docker_host = Some("unix:///nowhere/docker.sock".into());
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("engine-unreachable", LIMIT);
     let finding = diagnosed.only_root("engine-unreachable");
     assert_eq!(
         finding["summary"],
@@ -26,7 +26,7 @@ pub fn without_docker_nothing_else_is_blamed(home: &mut Home) {
     // A socket whose owner has gone.
     drop(UnixListener::bind(&socket).unwrap());
     home.docker_host = Some(format!("unix://{}", socket.display()));
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("engine-unreachable", LIMIT);
     let finding = diagnosed.only_root("engine-unreachable");
     assert_eq!(
         finding["summary"],

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::disk::{self, says};
 use crate::harness::{Home, surroundings};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One scenario, since bringing a deployment up is what costs.
 #[test]
@@ -27,8 +27,7 @@ fn the_host_and_its_disks() {
             )
         ),
     );
-    home.ooy(&["start"]).expect(0);
-    home.healthy_again(PATIENCE);
+    disk::bring_up(&home);
     disk::a_disk_without_room(&home);
     disk::a_disk_without_inodes(&home);
     disk::a_disk_that_is_read_only(&home);

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use super::certificates;
-use super::disk::says;
+use super::disk::{bring_up, says, tidy};
 use crate::harness::Home;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One scenario, since bringing a deployment up is what costs.
 #[test]
 fn the_front_door() {
     let home = Home::with_databases("door");
     super::disk::patient(&home);
-    home.ooy(&["start"]).expect(0);
-    home.healthy_again(PATIENCE);
+    bring_up(&home);
     a_service_that_nginx_does_not_find(&home);
     files_edited_by_hand(&home);
     certificates::expired(&home);
@@ -88,12 +87,4 @@ fn nginx_that_does_not_start(home: &Home) {
     home.ooy(&["restart", "nginx"]).expect(0);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
     home.healthy_again(PATIENCE);
-}
-
-fn tidy(home: &Home, text: &str) -> String {
-    let text = home.tidy(text);
-    regex::Regex::new(r"\b\d+\.\d+\.\d+\.\d+\b")
-        .unwrap()
-        .replace_all(&text, "ADDRESS")
-        .replace("127.ADDRESS", "ADDRESS")
 }

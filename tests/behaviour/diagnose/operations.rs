@@ -91,7 +91,7 @@ fn one_that_gets_no_further(home: &Home) {
         "since": "2026-11-20T01:02:03Z",
     });
     std::fs::write(&path, holder.to_string()).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("lock-stale", LIMIT);
     let finding = diagnosed.only_root("lock-stale");
     let summary = finding["summary"].as_str().unwrap();
     assert!(

@@ -41,7 +41,7 @@ fn with(home: &Home, name: &str, line: &str, look: impl FnOnce(&Home)) {
 
 fn a_setting_is_missing(home: &Home) {
     with(home, "EMAIL_HOST", "", |home| {
-        let diagnosed = home.diagnose(&[]);
+        let diagnosed = home.diagnose_until("setting-missing", LIMIT);
         let finding = diagnosed.only_root("setting-missing");
         assert_eq!(finding["summary"], "EMAIL_HOST is missing");
         assert_eq!(finding["severity"], "error");
@@ -56,7 +56,7 @@ fn a_setting_is_missing(home: &Home) {
 
 fn a_setting_is_of_the_wrong_kind(home: &Home) {
     with(home, "UWSGI_WORKERS", "UWSGI_WORKERS=many", |home| {
-        let diagnosed = home.diagnose(&[]);
+        let diagnosed = home.diagnose_until("setting-missing", LIMIT);
         let finding = diagnosed.only_root("setting-missing");
         let summary = finding["summary"].as_str().unwrap();
         assert!(
@@ -73,7 +73,7 @@ fn a_placeholder_is_left(home: &Home) {
         "CONTENTREPO_DATABASE_URL=postgres://contentrepo:CHANGE_ME@10.0.10.4:5432/contentrepo";
     with(home, "CONTENTREPO_DATABASE_URL", url, |home| {
         home.set("EMAIL_HOST", "EMAIL_HOST=CHANGE_ME");
-        let diagnosed = home.diagnose(&[]);
+        let diagnosed = home.diagnose_until("setting-placeholder", LIMIT);
         let finding = diagnosed.only_root("setting-placeholder");
         assert_eq!(finding["summary"], "2 settings still hold CHANGE_ME");
         assert_eq!(finding["evidence"].as_array().unwrap().len(), 2);
@@ -82,7 +82,7 @@ fn a_placeholder_is_left(home: &Home) {
 
 fn a_setting_is_misspelt(home: &Home) {
     with(home, "HTTP_PROT", "HTTP_PROT=81", |home| {
-        let diagnosed = home.diagnose(&[]);
+        let diagnosed = home.diagnose_until("setting-unknown", LIMIT);
         let finding = diagnosed.only_root("setting-unknown");
         assert_eq!(
             finding["summary"],
@@ -99,7 +99,7 @@ fn a_secret_is_an_example(home: &Home) {
         "CASEPRO_SECRET_KEY",
         "CASEPRO_SECRET_KEY=REPLACEME",
         |home| {
-            let diagnosed = home.diagnose(&[]);
+            let diagnosed = home.diagnose_until("setting-insecure-default", LIMIT);
             let finding = diagnosed.only_root("setting-insecure-default");
             assert_eq!(finding["severity"], "error");
             assert_eq!(finding["evidence"][0]["what"], "CASEPRO_SECRET_KEY");
@@ -139,7 +139,7 @@ fn mode(home: &Home, mode: u32) {
 
 fn the_settings_can_be_read_by_others(home: &Home) {
     mode(home, 0o644);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("file-permissions", LIMIT);
     let finding = diagnosed.only_root("file-permissions");
     assert_eq!(finding["evidence"][0]["value"], "mode 0644");
     assert_eq!(finding["evidence"][0]["threshold"], "0600");
@@ -154,7 +154,7 @@ fn a_key_is_a_link_that_nginx_cannot_follow(home: &Home) {
     let outside = home.folder.join("privkey.pem");
     std::fs::rename(&key, &outside).unwrap();
     symlink(&outside, &key).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("file-permissions", LIMIT);
     let finding = diagnosed.only_root("file-permissions");
     assert_eq!(finding["summary"], "nginx cannot read casepro.key");
     assert_eq!(finding["service"], "nginx");

@@ -10,7 +10,6 @@ use crate::diagnosis::Code;
 use crate::diagnosis::check::Halt;
 use crate::diagnosis::scene::Scene;
 use crate::host::redis::pidbox::{self, Asked};
-use crate::host::redis::resp::RedisError;
 
 /// Whether a task has somebody who works on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +67,8 @@ impl Workers {
         let limit = scene.time_left().min(Duration::from_millis(1500));
         match pidbox::ask(&url, "active", None, limit).await {
             Ok(asked) => Ok(Self::read(&asked)),
-            Err(RedisError::Answer(text)) if text.starts_with("MISCONF") => {
-                Err(Halt::blocked(Code::RedisReadonly, text))
+            Err(error) if error.refuses_writes() => {
+                Err(Halt::blocked(Code::RedisReadonly, error.to_string()))
             }
             Err(error) => Err(Halt::blocked(
                 Code::RedisUnreachable,

@@ -81,6 +81,7 @@ async fn oldest(
 
 fn unseen(why: RedisError) -> Halt {
     match why {
+        why if why.refuses_writes() => Halt::blocked(Code::RedisReadonly, format!("Redis: {why}")),
         RedisError::Answer(text) => Halt::unknown(format!("Redis: {text}")),
         why => Halt::blocked(Code::RedisUnreachable, format!("Redis: {why}")),
     }

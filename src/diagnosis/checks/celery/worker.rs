@@ -101,10 +101,12 @@ pub async fn ask(
     pidbox::inspect(&database.url, question, None, limit)
         .await
         .map_err(|why| {
-            Halt::blocked(
-                Code::RedisUnreachable,
-                format!("Redis, database {}: {why}", database.url.db()),
-            )
+            let by = if why.refuses_writes() {
+                Code::RedisReadonly
+            } else {
+                Code::RedisUnreachable
+            };
+            Halt::blocked(by, format!("Redis, database {}: {why}", database.url.db()))
         })
 }
 

@@ -74,7 +74,7 @@ impl Past {
             operation: began.operation.clone(),
             user: began.user.clone(),
             began: began.at,
-            latest: its().last().map_or(began.at, |entry| entry.at),
+            latest: its().next_back().map_or(began.at, |entry| entry.at),
             ended: its()
                 .filter(whole)
                 .find(|entry| entry.event != "started")
