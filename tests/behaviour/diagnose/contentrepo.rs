@@ -47,7 +47,7 @@ fn key_file(home: &Home) -> PathBuf {
 }
 
 fn debug_mode_is_worth_a_note(home: &Home) {
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose(&["contentrepo-debug"]);
     assert_eq!(diagnosed.json["ok"], true, "{}", diagnosed.text());
     let finding = diagnosed.finding("contentrepo-debug");
     assert_eq!(finding["severity"], "info");
