@@ -154,7 +154,12 @@ fn show(ui: &Ui, diagnosis: &Diagnosis) -> Result<(), Failure> {
 }
 
 /// The figures that an operator watches, and where nothing was found, all of them.
-fn figures(ui: &Ui, diagnosis: &Diagnosis, healthy: bool, width: usize) -> Result<(), Failure> {
+fn figures(
+    ui: &Ui,
+    diagnosis: &Diagnosis,
+    healthy: bool,
+    width: Option<usize>,
+) -> Result<(), Failure> {
     if diagnosis.figures.is_empty() {
         return Ok(());
     }
@@ -170,7 +175,7 @@ fn figures(ui: &Ui, diagnosis: &Diagnosis, healthy: bool, width: usize) -> Resul
     Ok(())
 }
 
-fn notes(ui: &Ui, info: &[&Finding], width: usize) -> Result<(), Failure> {
+fn notes(ui: &Ui, info: &[&Finding], width: Option<usize>) -> Result<(), Failure> {
     if info.is_empty() {
         return Ok(());
     }
@@ -188,10 +193,12 @@ fn notes(ui: &Ui, info: &[&Finding], width: usize) -> Result<(), Failure> {
 }
 
 /// `✗ subject and what is wrong                       its-code`
-fn headline(ui: &Ui, sign: &str, paint: Paint, finding: &Finding, width: usize) -> String {
+fn headline(ui: &Ui, sign: &str, paint: Paint, finding: &Finding, width: Option<usize>) -> String {
     let code = finding.code.name();
     let length = 2 + finding.summary.chars().count();
-    let blanks = width.saturating_sub(length + code.chars().count()).max(3);
+    let blanks = width.map_or(3, |width| {
+        width.saturating_sub(length + code.chars().count()).max(3)
+    });
     format!(
         "{} {}{}{}",
         ui.paint_out(paint, sign),
@@ -201,7 +208,7 @@ fn headline(ui: &Ui, sign: &str, paint: Paint, finding: &Finding, width: usize) 
     )
 }
 
-fn finding_lines(ui: &Ui, finding: &Finding, width: usize) -> Result<(), Failure> {
+fn finding_lines(ui: &Ui, finding: &Finding, width: Option<usize>) -> Result<(), Failure> {
     let (sign, paint) = match finding.severity {
         Severity::Error => ("✗", Paint::Bad),
         Severity::Warning => ("!", Paint::Warn),
@@ -216,7 +223,7 @@ fn finding_lines(ui: &Ui, finding: &Finding, width: usize) -> Result<(), Failure
         }
         Ok(())
     };
-    let room = width.saturating_sub(12);
+    let room = width.map(|width| width.saturating_sub(12));
     let mut evidence = Vec::new();
     for fact in &finding.evidence {
         evidence.extend(text::wrap(&fact_line(fact), room));
@@ -264,7 +271,12 @@ fn fact_line(fact: &Evidence) -> String {
 }
 
 /// What comes of a root cause: its consequences in a line, with -v in full.
-fn explained(ui: &Ui, diagnosis: &Diagnosis, root: &Finding, width: usize) -> Result<(), Failure> {
+fn explained(
+    ui: &Ui,
+    diagnosis: &Diagnosis,
+    root: &Finding,
+    width: Option<usize>,
+) -> Result<(), Failure> {
     let explained = diagnosis.explained_by(root.code);
     let (unseen, seen): (Vec<&Finding>, Vec<&Finding>) = explained
         .into_iter()
@@ -289,7 +301,7 @@ fn explained(ui: &Ui, diagnosis: &Diagnosis, root: &Finding, width: usize) -> Re
         }
         ui.out("")?;
         let text = format!("{label}: {}", names(findings));
-        for line in text::wrap(&text, width.saturating_sub(2)) {
+        for line in text::wrap(&text, width.map(|width| width.saturating_sub(2))) {
             ui.out(&format!("  {line}"))?;
         }
     }
