@@ -83,7 +83,9 @@ fn of_nginx(finding: &Finding) -> bool {
 }
 
 fn replaced(effect: &Finding, cause: &Finding, _: &Stack) -> bool {
-    of_nginx(effect) && cause.evidence.iter().any(|fact| fact.what == WRITTEN)
+    // One that nginx could not use at all is not the one that it started with either.
+    let broken = cause.code == Code::CertificateMismatch && cause.severity == Severity::Error;
+    of_nginx(effect) && (broken || cause.evidence.iter().any(|fact| fact.what == WRITTEN))
 }
 
 fn about_it(effect: &Finding, cause: &Finding, _: &Stack) -> bool {

@@ -159,7 +159,8 @@ fn a_call_that_rapidpro_refuses(home: &Home) {
     let damaged = home.folder.join("spool/damaged/call.json");
     std::fs::write(&damaged, "{").unwrap();
     says(
-        home.diagnose(&[]).only_root("agi-dead-letters"),
+        home.diagnose_until("agi-dead-letters", PATIENCE)
+            .only_root("agi-dead-letters"),
         "1 file of finished calls cannot be read",
     );
     std::fs::remove_file(damaged).unwrap();
@@ -172,7 +173,7 @@ fn a_spool_that_cannot_be_written_to(home: &Home) {
     let before = std::fs::metadata(&spool).unwrap();
     std::os::unix::fs::chown(&spool, Some(65534), Some(65534)).unwrap();
     std::fs::set_permissions(&spool, PermissionsExt::from_mode(0o500)).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("spool-unwritable", PATIENCE);
     let finding = diagnosed.only_root("spool-unwritable");
     says(finding, "Permission denied");
     says(finding, "mode 0500");
@@ -185,7 +186,8 @@ fn a_spool_that_cannot_be_written_to(home: &Home) {
     std::fs::rename(&spool, &away).unwrap();
     std::fs::write(&spool, "").unwrap();
     says(
-        home.diagnose(&[]).only_root("spool-unwritable"),
+        home.diagnose_until("spool-unwritable", PATIENCE)
+            .only_root("spool-unwritable"),
         "Not a directory",
     );
     std::fs::remove_file(&spool).unwrap();

@@ -88,7 +88,7 @@ fn shown(home: &Home) -> String {
 pub fn expired(home: &Home) {
     let pair = Pair::of(home, "rapidpro");
     pair.replace("rapidpro.test", -90, -3);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-expired", PATIENCE);
     let finding = diagnosed.only_root("certificate-expired");
     says(
         finding,
@@ -108,7 +108,7 @@ pub fn renewed_and_not_loaded(home: &Home) {
     pair.replace("rapidpro.test", -90, -3);
     reload(home);
     pair.put_back();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-expired", PATIENCE);
     let finding = diagnosed.only_root("certificate-expired");
     says(finding, "expired 3 days ago; the renewed one is not loaded");
     says(finding, "openssl s_client");
@@ -126,7 +126,7 @@ pub fn renewed_and_not_loaded(home: &Home) {
     pair.replace("rapidpro.test", -80, 10);
     reload(home);
     pair.put_back();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-expiring", PATIENCE);
     says(
         diagnosed.only_root("certificate-expiring"),
         "expires in 9 days; the renewed one is not loaded",
@@ -135,7 +135,7 @@ pub fn renewed_and_not_loaded(home: &Home) {
     pair.replace("rapidpro.test", -1, 300);
     reload(home);
     pair.put_back();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-mismatch", PATIENCE);
     says(
         diagnosed.only_root("certificate-mismatch"),
         "nginx shows another certificate for rapidpro.test than the one in its file",
@@ -169,13 +169,13 @@ pub fn of_another_host_key_or_nowhere(home: &Home) {
     let pair = Pair::of(home, "casepro");
     // Casepro's organisations have names of their own below it.
     pair.replace("casepro.test", -1, 300);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-mismatch", PATIENCE);
     let finding = diagnosed.only_root("certificate-mismatch");
     says(finding, "does not cover *.casepro.test");
 
     pair.put_back();
     write(&pair.key, &Pair::of(home, "rapidpro").before.1);
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-mismatch", PATIENCE);
     let finding = diagnosed.only_root("certificate-mismatch");
     says(finding, "the key is that of another certificate");
     says(finding, "openssl pkey");
@@ -188,7 +188,7 @@ pub fn of_another_host_key_or_nowhere(home: &Home) {
 
     pair.put_back();
     std::fs::remove_file(&pair.certificate).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("certificate-mismatch", PATIENCE);
     let finding = diagnosed.only_root("certificate-mismatch");
     says(finding, "casepro.test: the certificate is missing");
     pair.put_back();

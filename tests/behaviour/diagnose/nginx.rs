@@ -60,13 +60,13 @@ fn files_edited_by_hand(home: &Home) {
     let path = home.folder.join("rendered/nginx/nginx.conf");
     let before = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{before}\n# a note\n")).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("nginx-config-invalid", PATIENCE);
     let finding = diagnosed.only_root("nginx-config-invalid");
     says(finding, "nginx's files were edited by hand");
     says(finding, "nginx/nginx.conf is another");
 
     std::fs::write(&path, format!("{before}\nlisten 80;\n")).unwrap();
-    let diagnosed = home.diagnose(&[]);
+    let diagnosed = home.diagnose_until("nginx-config-invalid", PATIENCE);
     let finding = diagnosed.only_root("nginx-config-invalid");
     says(finding, "nginx runs with an earlier configuration");
     says(finding, "listen");
