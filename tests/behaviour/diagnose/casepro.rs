@@ -111,6 +111,7 @@ fn read_by_a_person(home: &Home) -> String {
         (r"-d \w+", "-d DATABASE"),
         (r"\b(N|\d+) (s|min)\b", "N s"),
         (r"checks in .*? · ", "checks in N s · "),
+        (r" {3,}(casepro-lock-stale)", "   $1"),
     ] {
         text = regex::Regex::new(pattern)
             .unwrap()
