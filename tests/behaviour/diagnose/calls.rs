@@ -93,12 +93,10 @@ fn a_token_that_rapidpro_refuses(home: &Home) {
     assert!(!finding.to_string().contains(WRONG_TOKEN), "{finding:#}");
     // That they wait for long is a consequence.
     set(home, "CALLS_BACKLOG_AGE", "1s");
-    let diagnosed = home.diagnose_until("agi-token-refused", PATIENCE);
-    assert!(
-        diagnosed.explained().contains(&"agi-backlog"),
-        "{}",
-        diagnosed.text()
-    );
+    until("the backlog is explained", PATIENCE, || {
+        let diagnosed = home.diagnose(&[]);
+        diagnosed.roots() == ["agi-token-refused"] && diagnosed.explained() == ["agi-backlog"]
+    });
     let shown = home.ooy(&["diagnose", "calls-queue"]).expect(1).stdout;
     insta::assert_snapshot!("diagnose-token-refused", tidy(home, &shown));
     set(home, "CALLS_BACKLOG_AGE", "15m");
