@@ -95,7 +95,7 @@ async fn token(scene: Rc<Scene>) -> Checked {
         )
         .evidence(
             Evidence::new(name, format!("empty, while {other} is set"), "settings")
-                .command(format!("grep -c '^{name}=' {file}")),
+                .command(format!("grep -c '^{name}=.' {file}")),
         )
     };
     if key.is_empty() {
