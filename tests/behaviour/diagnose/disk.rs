@@ -296,7 +296,7 @@ impl Unused {
             .unwrap();
         let tar = |arguments: &[&str]| run("tar", arguments);
         let folder = home.folder.to_str().unwrap();
-        tar(&["-cSf", file.to_str().unwrap(), "-C", folder, "nothing"]);
+        tar(&["-cf", file.to_str().unwrap(), "-C", folder, "nothing"]);
         home.docker(&["import", file.to_str().unwrap(), &name]);
         for path in [&file, &content] {
             std::fs::remove_file(path).unwrap();

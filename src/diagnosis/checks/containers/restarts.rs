@@ -4,15 +4,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::evidence::{docker_inspect, exit_meaning, last_lines, without};
-use crate::diagnosis::check::{Checked, Report};
+use crate::diagnosis::check::{Checked, Halt, Report};
 use crate::diagnosis::checks::operations::since;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::{age, count};
 use crate::diagnosis::{Code, Evidence, Finding};
 use crate::engine::containers::{Container, State};
 
-/// One that has run so long has left its loop. Docker waits at most a minute between two starts.
+/// One that has run so long has left its loop.
 const CALM: Duration = Duration::from_secs(300);
+
+/// Docker waits at most a minute between two starts (moby, restartmanager); and what was needed
+/// takes a moment until it can be used.
+const LONGEST_PAUSE: Duration = Duration::from_secs(75);
 
 pub async fn check(scene: Rc<Scene>) -> Checked {
     let most = scene.context.settings.number("RESTART_LOOP");
@@ -24,6 +28,10 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
         let restarts = u64::try_from(container.restarts).unwrap_or_default();
         let up = container.started_at.map(|at| since(scene.now, at));
         if !loops(container.state, restarts, most, up) {
+            continue;
+        }
+        let need = needed(&scene, &service.name, container).await?;
+        if need == Need::CameBack {
             continue;
         }
         let name = &service.name;
@@ -49,6 +57,9 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
         for fact in last_lines(&scene, container).await {
             finding = finding.evidence(fact);
         }
+        if let Need::Down(code) = need {
+            finding.caused_by = Some(code);
+        }
         report.found(
             finding
                 .impact(without(service))
@@ -59,6 +70,43 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
         );
     }
     Ok(report)
+}
+
+/// How what a looping service needs is.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    Up,
+    /// It does not run; another finding says so under this code.
+    Down(Code),
+    /// It was started again just before this one's last start, which then was the end of the loop.
+    CameBack,
+}
+
+/// Services such as the indexer end when what they need is away.
+async fn needed(scene: &Scene, name: &str, container: &Container) -> Result<Need, Halt> {
+    let graph = &scene.context.stack.graph;
+    let mut came_back = false;
+    for need in graph.with_needs([name]).iter().filter(|need| *need != name) {
+        let Some(other) = scene.container(need).await? else {
+            return Ok(Need::Down(Code::ServiceMissing));
+        };
+        match other.state {
+            State::Running => {
+                came_back |= match (other.started_at, container.started_at) {
+                    (Some(need), Some(this)) => need >= this - LONGEST_PAUSE,
+                    _ => false,
+                };
+            }
+            State::Paused => return Ok(Need::Down(Code::ServicePaused)),
+            State::Restarting => return Ok(Need::Down(Code::RestartLoop)),
+            _ => return Ok(Need::Down(Code::ServiceExited)),
+        }
+    }
+    Ok(if came_back && container.state == State::Running {
+        Need::CameBack
+    } else {
+        Need::Up
+    })
 }
 
 fn loops(state: State, restarts: u64, most: u64, up: Option<Duration>) -> bool {

@@ -156,8 +156,9 @@ async fn search(scene: &Scene, container: &Container, address: SocketAddr) -> Re
         Err(why) => return Ok(Search::Failed(why)),
     };
     let text = error_of(answer.body());
-    // An index that is not there is the indexer's business: search-lag.
-    let missing = text.contains("index_not_found");
+    // An index that is not there, or that no contact has come into yet (what it is to be sorted by
+    // is unknown then, which Elasticsearch answers with 400), is the indexer's business: search-lag.
+    let missing = text.contains("index_not_found") || text.contains("Error 400");
     Ok(match answer.status {
         200 => Search::Works,
         500 if !missing => Search::Failed(text),
