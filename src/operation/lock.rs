@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Holder {
     /// Since when.
     pub since: Timestamp,
 }
+
+/// What a killed holder was about to start shares its lock until it runs or ends: a moment.
+const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// The held lock; dropped, it is free.
 #[derive(Debug)]
@@ -56,15 +60,25 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // The holder may be writing it at this moment; then it is just not named.
-                let _ = file.read_to_string(&mut text);
-                return Err(Box::new(held(serde_json::from_str(&text).ok(), again)));
+        let patience = Instant::now() + LEFTOVER;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    // The holder may be writing it at this moment; then it is just not named.
+                    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+                    let holder: Option<Holder> = serde_json::from_str(&text).ok();
+                    let gone = holder.as_ref().is_some_and(|holder| {
+                        !Path::new(&format!("/proc/{}", holder.pid)).exists()
+                    });
+                    if !gone || Instant::now() >= patience {
+                        return Err(Box::new(held(holder, again)));
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let holder = Holder {
             pid: std::process::id(),

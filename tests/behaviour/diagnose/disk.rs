@@ -316,14 +316,11 @@ impl Drop for Unused {
 pub fn tidy(home: &Home, text: &str) -> String {
     let mut text = home.tidy(text);
     for (pattern, put) in [
-        (r" ·\n +HOME", " · HOME"),
-        (r" on\n +HOME", " on HOME"),
         (r"\b\d+ (s|min)\b", "N s"),
         (r"/dev/loop\d+", "/dev/loopN"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
         (r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS"),
-        // How far to the right the code stands depends on the path before it.
-        (r"  +(disk-full)", "   $1"),
+        (r"is fine: disk \d+ %", "is fine: disk N %"),
     ] {
         text = regex::Regex::new(pattern)
             .unwrap()

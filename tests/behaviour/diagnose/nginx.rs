@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::certificates;
 use super::disk::{bring_up, says, tidy};
-use crate::harness::Home;
+use crate::harness::{Home, until};
 
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -30,6 +30,14 @@ fn a_service_that_nginx_does_not_find(home: &Home) {
         let container = home.container(service);
         home.docker(&["network", "disconnect", &network, &container]);
         home.docker(&["network", "connect", &network, &container]);
+        // Each of nginx's workers remembers the address for some seconds.
+        let (host, path) = match service {
+            "courier" => ("rapidpro.test", "/c/"),
+            _ => ("content.test", "/admin/login/"),
+        };
+        until("nginx has forgotten its address", PATIENCE, || {
+            (0..20).all(|_| home.get(host, path, &[]).0 == 502)
+        });
         let diagnosed = home.diagnose_until("upstream-unreachable", PATIENCE);
         let finding = diagnosed.only_root("upstream-unreachable");
         assert_eq!(finding["service"], service);

@@ -60,6 +60,8 @@ impl Place {
             .iter()
             .map(|listener| listener.address.to_string())
             .collect();
+        // /proc has them in no order.
+        addresses.sort();
         addresses.dedup();
         addresses.join(", ")
     }
