@@ -443,6 +443,11 @@ pub fn tidy(home: &Home, servers: &Servers, text: &str) -> String {
         ),
         (r"(\d+|N) (s|min) ago", "N s ago"),
         (r"in \d+\.\d+ s", "in N s"),
+        // Docker gives what is free, and later networks are smaller.
+        (
+            r"(172\.(1[89]|2\d|3[01])(\.\d+){2}|192\.168(\.\d+){2})/\d+",
+            "SUBNET",
+        ),
         (
             r"172\.(1[89]|2\d|3[01])(\.\d+){2}|192\.168(\.\d+){2}",
             "172.18.0.2",
