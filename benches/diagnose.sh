@@ -76,7 +76,7 @@ crowd() {
 large_logs() {
   local service path line
   line=$(printf '{"log":"%0400d\\n","stream":"stdout","time":"2026-01-01T00:00:00.000000000Z"}\n' 0)
-  yes "$line" | head -c "$log_bytes" >"$work/filling"
+  { yes "$line" || true; } | head -c "$log_bytes" >"$work/filling"
   # The last line whole.
   truncate -s "$(($(wc -c <"$work/filling") / (${#line} + 1) * (${#line} + 1)))" "$work/filling"
   for service in $SERVICES; do
