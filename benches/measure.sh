@@ -58,7 +58,7 @@ times() {
 ratio() {
   local medians rounds
   medians=$(echo "$(values "$1" | median) $(values "$2" | median)" | awk '{ printf "%.2f", $2 / $1 }')
-  rounds=$(paste <(values "$1") <(values "$2") | awk '{ print $2 / $1 }' | summary)
+  rounds=$(paste <(values "$1") <(values "$2") | awk 'NF == 2 { print $2 / $1 }' | summary)
   awk -v medians="$medians" '{ if ($4 > 1) printf "%s (%.2f–%.2f)", medians, $2, $3; else printf medians }' <<<"$rounds"
 }
 # memory NAME: largest process, the largest of all runs.
