@@ -10,7 +10,6 @@ mod finding;
 mod run;
 mod samples;
 mod scene;
-mod words;
 
 pub use check::Check;
 pub use checks::find;
@@ -18,3 +17,8 @@ pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};
 pub use scene::Scene;
+
+/// Numbers as people say them.
+mod words {
+    pub use crate::host::text::{age, count};
+}

@@ -91,6 +91,11 @@ impl Scene {
             .max(Duration::from_millis(50))
     }
 
+    /// How long ago that was when the diagnosis began; a time to come is no time ago.
+    pub fn since(&self, then: Timestamp) -> Duration {
+        Duration::try_from(self.now.duration_since(then)).unwrap_or_default()
+    }
+
     /// A command line of `ooy` for this deployment, as the operator has to type it.
     pub fn command(&self, rest: &str) -> String {
         self.context.command(rest)

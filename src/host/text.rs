@@ -1,4 +1,7 @@
-//! Texts from outside, made fit to be shown on a terminal.
+//! Texts from outside, made fit to be shown on a terminal, and numbers as people say them.
+
+use std::fmt::Display;
+use std::time::Duration;
 
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
@@ -32,6 +35,23 @@ pub fn sanitize(text: &str) -> String {
         .collect()
 }
 
+/// A time that has passed or is left, in one unit, rounded down: "12 s", "47 min", "3 h", "6 d".
+pub fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A number with its noun: "1 task", "3 tasks".
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +63,27 @@ mod tests {
             "a\u{fffd}[31mred\u{fffd}b"
         );
         assert_eq!(shorten("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn times_are_rounded_for_people() {
+        for (seconds, said) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (2_820, "47 min"),
+            (7_200, "2 h"),
+            (172_799, "47 h"),
+            (6 * 86_400, "6 d"),
+        ] {
+            assert_eq!(age(Duration::from_secs(seconds)), said);
+        }
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(count(1u64, "task"), "1 task");
+        assert_eq!(count(0u64, "task"), "0 tasks");
+        assert_eq!(count(1_400u64, "message"), "1400 messages");
     }
 }

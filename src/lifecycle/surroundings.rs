@@ -18,6 +18,7 @@ use crate::engine::{Engine, Error};
 use crate::fault::Fault;
 use crate::host::postgres::{self, PostgresReport};
 use crate::host::redis::{self, RedisReport};
+use crate::host::text;
 use crate::host::url::{DatabaseUrl, RedisUrl};
 use crate::operation::Kind;
 
@@ -359,16 +360,9 @@ pub async fn before_start(context: &Context, service: &Service) {
             None,
             format!(
                 "{} left by a killed worker removed: {}",
-                plural(keys.len(), "lock"),
+                text::count(keys.len(), "lock"),
                 keys.join(", ")
             ),
         );
-    }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        n => format!("{n} {noun}s"),
     }
 }

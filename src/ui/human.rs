@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::host::text::{age, count};
+
 /// How long something took: `0.4 s`, `41 s`, `2 min 5 s`, `1 h 3 min`.
 pub fn took(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -10,25 +12,6 @@ pub fn took(time: Duration) -> String {
         10..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// How long something has been so, in one unit: `12 s`, `5 min`, `2 h`, `6 d`.
-pub fn age(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// `1 service`, `12 services`.
-pub fn count(number: usize, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        n => format!("{n} {noun}s"),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::service;
 use crate::diagnosis::check::Halt;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words;
@@ -73,9 +72,9 @@ impl Request<'_> {
 
 impl Response<'_> {
     /// It was started a short while ago and may only need more time.
-    pub fn is_starting(&self, now: Timestamp) -> bool {
+    pub fn is_starting(&self, scene: &Scene) -> bool {
         self.container.health == Health::Starting
-            && uptime(self.container, now).is_some_and(|up| up < STARTING)
+            && service::uptime(scene, self.container).is_some_and(|up| up < STARTING)
     }
 }
 
@@ -92,12 +91,6 @@ pub fn finding(
     }
 }
 
-/// How long its process has lived.
-pub fn uptime(container: &Container, now: Timestamp) -> Option<Duration> {
-    let started = container.started_at?;
-    Some(Duration::try_from(now.duration_since(started)).unwrap_or_default())
-}
-
 /// The last lines of its log that look like trouble, as evidence.
 pub async fn trouble(
     scene: &Scene,
@@ -109,7 +102,7 @@ pub async fn trouble(
         .last_lines(&container.id, 200, container.started_at)
         .await;
     let line = lines.iter().rev().find(|line| is_trouble(&line.text))?;
-    let ago = Duration::try_from(scene.now.duration_since(line.at)).unwrap_or_default();
+    let ago = scene.since(line.at);
     let text: String = line.text.trim().chars().take(200).collect();
     Some(
         Evidence::new(

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::log::Last;
-use super::answering;
+use super::service;
 use crate::deployment::services::Stack;
 use crate::diagnosis::Code::{
     BigquerySyncStale, BigqueryTokenMissing, ContentrepoUnreachable, OomKilled,
@@ -192,11 +192,8 @@ async fn sync(scene: Rc<Scene>) -> Checked {
     let last = Last::read(lines.iter().map(|line| (line.at, line.text.as_str())));
     let hours = scene.context.settings.number("BIGQUERY_HOURS");
     let limit = Duration::from_secs(3600 * hours);
-    let ago = |time: jiff::Timestamp| {
-        Duration::try_from(scene.now.duration_since(time)).unwrap_or_default()
-    };
-    let done = last.done.map(ago);
-    let up = answering::uptime(container, scene.now).unwrap_or_default();
+    let done = last.done.map(|time| scene.since(time));
+    let up = service::age(&scene, container);
     let stale = done.is_none_or(|done| done > limit) && up > limit;
     if !stale && last.error.is_none() {
         let mut report = Report::fine();
@@ -225,7 +222,7 @@ async fn sync(scene: Rc<Scene>) -> Checked {
     if let Some((at, error)) = &last.error {
         let text: String = error.chars().take(200).collect();
         finding = finding.evidence(Evidence::new(
-            format!("the last run, {} ago", words::age(ago(*at))),
+            format!("the last run, {} ago", words::age(scene.since(*at))),
             format!("\"{text}\""),
             format!("log of {}", container.name),
         ));

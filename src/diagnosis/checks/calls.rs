@@ -3,8 +3,6 @@
 mod queue;
 mod spool;
 
-use std::time::Duration;
-
 use super::disk;
 use crate::agi::settings::{CallSettings, OLD_FILE};
 use crate::agi::spool::Spool;
@@ -181,10 +179,6 @@ fn said(text: &str) -> String {
         }
     }
     crate::host::text::shorten(&out, 200)
-}
-
-fn since(scene: &Scene, at: jiff::Timestamp) -> Duration {
-    Duration::try_from(scene.now.duration_since(at)).unwrap_or_default()
 }
 
 #[cfg(test)]

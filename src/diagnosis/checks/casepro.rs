@@ -57,7 +57,7 @@ async fn reach(scene: Rc<Scene>) -> Checked {
         path: "/ping",
     };
     let response = request.send(&scene).await?;
-    let starting = response.is_starting(scene.now);
+    let starting = response.is_starting(&scene);
     let (summary, cause) = match &response.answer {
         Ok(answer) if answer.status == 200 => return Ok(Report::fine()),
         _ if starting => ("Casepro is still starting".to_owned(), ""),

@@ -52,7 +52,7 @@ fn request<'a>(scene: &'a Scene, path: &'a str) -> Request<'a> {
 async fn reach(scene: Rc<Scene>) -> Checked {
     let request = request(&scene, "/admin/login/");
     let response = request.send(&scene).await?;
-    let starting = response.is_starting(scene.now);
+    let starting = response.is_starting(&scene);
     let (summary, cause) = match &response.answer {
         Ok(answer) if answer.status == 200 => return Ok(Report::fine()),
         _ if starting => ("The Content Repository is still starting".to_owned(), ""),

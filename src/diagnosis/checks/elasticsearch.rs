@@ -202,7 +202,7 @@ async fn writes(scene: Rc<Scene>) -> Checked {
                 [one] => format!("{one} is"),
                 several => format!(
                     "{} are",
-                    words::count(several.len() as u64, "index").replace("indexs", "indices")
+                    words::count(several.len(), "index").replace("indexs", "indices")
                 ),
             }
         ),

@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::diagnosis::check::{Check, Checked, Looking, Report, Subject};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::age;
@@ -62,7 +60,7 @@ async fn unfinished(scene: Rc<Scene>) -> Checked {
     let name = last.name();
     let what = format!(
         "{name} was cut off {} ago, in the middle",
-        age(since(scene.now, last.latest))
+        age(scene.since(last.latest))
     );
     let finding = if all_run(&scene, &services).await {
         Finding::warning(Code::OperationUnfinished, what)
@@ -128,7 +126,7 @@ async fn lock(scene: Rc<Scene>) -> Checked {
         .as_ref()
         .map(|last| last.latest)
         .or(began)
-        .map_or(Duration::ZERO, |latest| since(scene.now, latest));
+        .map_or(Duration::ZERO, |latest| scene.since(latest));
     let held = Evidence::new(
         "the lock",
         format!(
@@ -222,9 +220,4 @@ async fn all_run(scene: &Scene, services: &BTreeSet<String>) -> bool {
         }
     }
     true
-}
-
-/// How long ago that was.
-pub(super) fn since(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use crate::diagnosis::scene::Scene;
 use crate::engine::containers::{Container, Health};
 
-/// How long ago its process was started.
+/// How long its process has lived, if it was ever started.
+pub fn uptime(scene: &Scene, container: &Container) -> Option<Duration> {
+    container.started_at.map(|started| scene.since(started))
+}
+
+/// The same, with nothing for one that was not.
 pub fn age(scene: &Scene, container: &Container) -> Duration {
-    container
-        .started_at
-        .and_then(|started| Duration::try_from(scene.now.duration_since(started)).ok())
-        .unwrap_or_default()
+    uptime(scene, container).unwrap_or_default()
 }
 
 /// Its age, where it was started so short a while ago that it may not work yet: its health check

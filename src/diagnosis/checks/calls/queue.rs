@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{STANDS_STILL, said, since, used};
+use super::{STANDS_STILL, said, used};
 use crate::agi::delivery::decide::{Stop, code as code_of};
 use crate::agi::spool::{Folder, QueueState, Spool};
 use crate::diagnosis::check::{Checked, Halt, Report, blocking};
@@ -95,7 +95,7 @@ pub async fn calls_queue(scene: Rc<Scene>) -> Checked {
     }
     if report.findings.is_empty() {
         let age = queue.oldest.map(words::age).unwrap_or_default();
-        let calls = words::count(queue.waiting as u64, "call");
+        let calls = words::count(queue.waiting, "call");
         report.figure(format!("{calls} on the way, oldest {age}"));
     }
     Ok(report)
@@ -103,7 +103,7 @@ pub async fn calls_queue(scene: Rc<Scene>) -> Checked {
 
 /// "3 calls wait, the oldest for 47 min."
 fn waiting(scene: &Scene, queue: &Queue) -> Evidence {
-    let calls = words::count(queue.waiting as u64, "call");
+    let calls = words::count(queue.waiting, "call");
     let oldest = queue.oldest.map(words::age).unwrap_or_default();
     Evidence::new(
         "waiting",
@@ -134,7 +134,7 @@ fn stopped_since(scene: &Scene, queue: &Queue) -> Option<Evidence> {
         "stopped for",
         format!(
             "{}: {}",
-            words::age(since(scene, stopped.since)),
+            words::age(scene.since(stopped.since)),
             said(&stopped.text)
         ),
         "the delivery",
@@ -180,7 +180,7 @@ fn flow_missing(scene: &Scene, queue: &Queue) -> Finding {
 }
 
 fn backlog(scene: &Scene, queue: &Queue, oldest: Duration, limit: Duration) -> Finding {
-    let calls = words::count(queue.waiting as u64, "finished call");
+    let calls = words::count(queue.waiting, "finished call");
     let verb = if queue.waiting == 1 { "waits" } else { "wait" };
     let mut finding = Finding::error(
         Code::AgiBacklog,
@@ -195,7 +195,7 @@ fn backlog(scene: &Scene, queue: &Queue, oldest: Duration, limit: Duration) -> F
     if let Some(at) = queue.state.last_success {
         finding = finding.evidence(Evidence::new(
             "last call that RapidPro took",
-            format!("{} ago", words::age(since(scene, at))),
+            format!("{} ago", words::age(scene.since(at))),
             "the delivery",
         ));
     }
@@ -249,12 +249,12 @@ pub async fn calls_refused(scene: Rc<Scene>) -> Checked {
     let summary = if dead > 0 {
         format!(
             "RapidPro has refused {} for good",
-            words::count(dead as u64, "finished call")
+            words::count(dead, "finished call")
         )
     } else {
         format!(
             "{} of finished calls cannot be read",
-            words::count(damaged as u64, "file")
+            words::count(damaged, "file")
         )
     };
     let mut finding = Finding::warning(Code::AgiDeadLetters, summary);

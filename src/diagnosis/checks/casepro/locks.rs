@@ -166,11 +166,8 @@ fn finding(
     }
     let who = match (workers.count, workers.silent) {
         (0, _) => "no worker is there".to_owned(),
-        (all, 0) => format!("none of {}", words::count(all as u64, "worker")),
-        (all, silent) => format!(
-            "{silent} of {} do not answer",
-            words::count(all as u64, "worker")
-        ),
+        (all, 0) => format!("none of {}", words::count(all, "worker")),
+        (all, silent) => format!("{silent} of {} do not answer", words::count(all, "worker")),
     };
     let project = scene.context.settings.project();
     finding = finding.evidence(

@@ -8,7 +8,7 @@ use super::owners::{Owner, Workers};
 use super::state::{self, Kind, QUERY, Task};
 use super::{WORKER, psql, shown};
 use crate::diagnosis::check::{Checked, Halt, Report};
-use crate::diagnosis::checks::answering;
+use crate::diagnosis::checks::{answering, service};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words;
 use crate::diagnosis::{Code, Evidence, Finding};
@@ -92,7 +92,7 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     let worker = scene.container(WORKER).await?;
     let running = worker.filter(|worker| worker.is_running());
     let since = |container: Option<&Container>| {
-        answering::uptime(container.filter(|it| it.is_running())?, scene.now)
+        service::uptime(&scene, container.filter(|it| it.is_running())?)
     };
     let up = Up {
         worker: since(worker),

@@ -110,7 +110,7 @@ fn foreign(scene: &Scene, app: &App, names: &[String]) -> Finding {
         Code::BeatDuplicate,
         format!(
             "{} of another host {} {}'s tasks, perhaps with a beat",
-            words::count(names.len() as u64, "worker"),
+            words::count(names.len(), "worker"),
             if names.len() == 1 { "takes" } else { "take" },
             app.name
         ),

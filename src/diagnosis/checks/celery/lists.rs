@@ -37,9 +37,8 @@ pub async fn lists(scene: Rc<Scene>, app: &'static App) -> Checked {
         let name = format!("queue:{}:{list}", app.owner);
         let mark = mark(&first);
         scene.sample(name.clone(), mark);
-        let seen = since(scene.samples.of(&name), mark)
-            .and_then(|at| Duration::try_from(scene.now.duration_since(at)).ok())
-            .unwrap_or_default();
+        let seen =
+            since(scene.samples.of(&name), mark).map_or(Duration::ZERO, |at| scene.since(at));
         let tasks = oldest(&mut redis, list, LOOKED_AT).await.map_err(unseen)?;
         let gathered = gathered(&tasks, |task| app.period(task, settings));
         let age = seen.max(gathered);

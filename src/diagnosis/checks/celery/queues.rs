@@ -109,8 +109,7 @@ async fn look(
         let Some(task) = oldest(redis, &queue.key).await.map_err(unseen)? else {
             continue;
         };
-        let age = scene.now.duration_since(task.queued);
-        let age = Duration::try_from(age).unwrap_or_default();
+        let age = scene.since(task.queued);
         if age > limit {
             old.push((queue, task, age, length));
         }

@@ -59,8 +59,7 @@ pub async fn left(scene: &Scene, limit: Duration) -> Result<Option<Left>, Halt> 
             .any(|sample| sample.value != 0.0 && sample.value != first);
         let age = since(samples, first)
             .filter(|_| first != 0.0)
-            .and_then(|at| Duration::try_from(scene.now.duration_since(at)).ok())
-            .unwrap_or_default();
+            .map_or(Duration::ZERO, |at| scene.since(at));
         if age <= limit || worst.as_ref().is_some_and(|worst| worst.age >= age) {
             continue;
         }

@@ -129,7 +129,7 @@ pub fn pool(stats: &serde_json::Value) -> Option<Vec<u32>> {
 
 /// "2 processes", "1 process".
 pub fn processes(count: usize) -> String {
-    words::count(count as u64, "process").replace("processs", "processes")
+    words::count(count, "process").replace("processs", "processes")
 }
 
 #[cfg(test)]

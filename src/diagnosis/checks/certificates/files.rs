@@ -216,7 +216,7 @@ fn by_itself(scene: &Scene, sites: &[Site]) -> Finding {
         [only] => format!("The certificate of {} is signed by itself", only.host),
         several => format!(
             "{} are signed by themselves",
-            words::count(several.len() as u64, "certificate")
+            words::count(several.len(), "certificate")
         ),
     };
     let finding = Finding::info(Code::CertificateMismatch, summary)

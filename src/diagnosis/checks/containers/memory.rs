@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::evidence::{docker_inspect, without};
 use crate::deployment::services::Service;
 use crate::diagnosis::check::{Checked, Report, blocking};
-use crate::diagnosis::checks::operations::since;
+use crate::diagnosis::checks::service;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::{age, count};
 use crate::diagnosis::{Code, Evidence, Finding};
@@ -97,7 +97,7 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
             counted,
             newest: newest.map(|kill| kill.ago),
             log,
-            up: container.started_at.map(|at| since(scene.now, at)),
+            up: service::uptime(&scene, container),
             restarts: container.restarts,
             lives: matches!(container.state, State::Running | State::Paused),
         };

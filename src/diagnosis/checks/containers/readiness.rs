@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::evidence::{docker_inspect, last_lines, without};
 use crate::deployment::services::{Ready, Service};
 use crate::diagnosis::check::{Checked, Halt, Report};
-use crate::diagnosis::checks::operations::since;
+use crate::diagnosis::checks::service;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::age;
 use crate::diagnosis::{Code, Evidence, Finding};
@@ -90,7 +90,7 @@ async fn not_ready(
     broken: bool,
 ) -> Finding {
     let name = &service.name;
-    let up = container.started_at.map(|at| since(scene.now, at));
+    let up = service::uptime(scene, container);
     // Once it was ready, the Engine's check has passed.
     let starting = !broken
         && container.health == Health::Starting

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::evidence::{docker_inspect, exit_meaning, last_lines, without};
 use crate::diagnosis::check::{Checked, Halt, Report};
-use crate::diagnosis::checks::operations::since;
+use crate::diagnosis::checks::service;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::{age, count};
 use crate::diagnosis::{Code, Evidence, Finding};
@@ -26,7 +26,7 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
             continue;
         };
         let restarts = u64::try_from(container.restarts).unwrap_or_default();
-        let up = container.started_at.map(|at| since(scene.now, at));
+        let up = service::uptime(&scene, container);
         if !loops(container.state, restarts, most, up) {
             continue;
         }

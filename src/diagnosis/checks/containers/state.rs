@@ -11,7 +11,6 @@ use crate::deployment::services::Service;
 use crate::diagnosis::cause::needs;
 use crate::diagnosis::check::{Checked, Report};
 use crate::diagnosis::checks::operations::past::{self, Last, Past};
-use crate::diagnosis::checks::operations::since;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::age;
 use crate::diagnosis::{Code, Evidence, Finding, Severity};
@@ -148,7 +147,7 @@ async fn ended(
             let entry = past.stopped(&service.name)?;
             // Started by hand after that, it has ended of something else.
             let end = container.finished_at?;
-            let its = since(end, entry.at) <= service.grace + TOGETHER;
+            let its = apart(entry.at, end) <= service.grace + TOGETHER;
             its.then_some((service.name.as_str(), entry))
         })
         .collect();
@@ -228,6 +227,11 @@ fn together<'a>(down: &[Down<'a>], stopped: &BTreeMap<&str, &Entry>) -> Vec<&'a 
     crowd(&ends)
 }
 
+/// The time between two moments.
+fn apart(first: Timestamp, second: Timestamp) -> Duration {
+    Duration::try_from(second.duration_since(first)).unwrap_or_default()
+}
+
 /// The longest chain of ends that follow each other closely; of less than three none.
 fn crowd<'a>(ends: &[(Timestamp, &'a str)]) -> Vec<&'a str> {
     let mut chains: Vec<Vec<(Timestamp, &str)>> = Vec::new();
@@ -236,7 +240,7 @@ fn crowd<'a>(ends: &[(Timestamp, &'a str)]) -> Vec<&'a str> {
             Some(chain)
                 if chain
                     .last()
-                    .is_some_and(|last| since(end.0, last.0) <= TOGETHER) =>
+                    .is_some_and(|last| apart(last.0, end.0) <= TOGETHER) =>
             {
                 chain.push(*end);
             }
@@ -257,7 +261,7 @@ async fn plain(scene: &Scene, service: &Service, container: &Container) -> Findi
     let name = &service.name;
     let ago = container
         .finished_at
-        .map(|at| format!(" {} ago", age(since(scene.now, at))))
+        .map(|at| format!(" {} ago", age(scene.since(at))))
         .unwrap_or_default();
     let (summary, what, value) = match container.state {
         State::Created => (

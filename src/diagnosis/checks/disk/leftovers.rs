@@ -55,7 +55,7 @@ pub async fn leftovers(scene: Rc<Scene>) -> Checked {
         Code::DockerReclaimable,
         format!(
             "Docker keeps {} that nothing uses: up to {}",
-            words::count(beside.unused.len() as u64, "image"),
+            words::count(beside.unused.len(), "image"),
             human(size)
         ),
     )

@@ -191,7 +191,7 @@ fn without_end(scene: &Scene, logs: &[&Log]) -> Finding {
         [only] => format!("The log of {} has no limit", only.service),
         several => format!(
             "The logs of {} have no limit",
-            words::count(several.len() as u64, "container")
+            words::count(several.len(), "container")
         ),
     };
     Finding::info(Code::LogOversized, subject)
@@ -218,7 +218,7 @@ fn allowed(scene: &Scene, logs: &[&Log], limit: u64) -> Finding {
         Code::LogOversized,
         format!(
             "The logs of {} may grow to {}",
-            words::count(logs.len() as u64, "container"),
+            words::count(logs.len(), "container"),
             human(sum)
         ),
     )

@@ -63,7 +63,7 @@ fn age(row: &Row) -> Duration {
 
 fn finding(scene: &Scene, row: &Row, last: Option<Duration>, limit: Duration) -> Finding {
     let (channel, kind) = (row.text(1), row.text(2));
-    let count = words::count(row.number(3).try_into().unwrap_or_default(), "message");
+    let count = words::count(row.number(3), "message");
     let oldest = words::age(age(row));
     let moves = last.is_some_and(|last| last < MOVES);
     let mut finding = if moves {

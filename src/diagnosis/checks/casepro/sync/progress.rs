@@ -27,7 +27,7 @@ pub(super) async fn made(scene: &Scene) -> Result<bool, Halt> {
     scene.sample(name, before as f64);
     let earlier = scene.samples.of(name).last();
     if earlier.is_some_and(|earlier| {
-        let ago = Duration::try_from(scene.now.duration_since(earlier.at)).unwrap_or_default();
+        let ago = scene.since(earlier.at);
         ago < EARLIER && earlier.value != before as f64
     }) {
         return Ok(true);
