@@ -8,6 +8,8 @@ use super::cause::Rule;
 use super::code::Code;
 use super::finding::Finding;
 use super::scene::Scene;
+use crate::host::postgres::session::NoAnswer;
+use crate::host::redis::resp::RedisError;
 
 /// One question about the deployment.
 pub struct Check {
@@ -95,6 +97,26 @@ impl Halt {
     /// There is nothing of the kind here.
     pub fn unused(why: impl Into<String>) -> Self {
         Halt::Unused(why.into())
+    }
+
+    /// A question to a database that brought no answer: where its table is not there, `without`
+    /// says what the database has none of.
+    pub fn unanswered(why: NoAnswer, without: &str) -> Self {
+        if why.is_unknown_table() {
+            Halt::blocked(Code::MigrationsPending, without)
+        } else {
+            Halt::Unknown(why.message)
+        }
+    }
+
+    /// A question to Redis, within a connection, that brought no answer.
+    pub fn no_reply(why: RedisError) -> Self {
+        let said = format!("Redis: {why}");
+        match why {
+            why if why.refuses_writes() => Halt::blocked(Code::RedisReadonly, said),
+            RedisError::Answer(_) => Halt::Unknown(said),
+            _ => Halt::blocked(Code::RedisUnreachable, said),
+        }
     }
 
     /// Something else has to work first.

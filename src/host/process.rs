@@ -96,10 +96,7 @@ pub fn end_with_parent(command: &mut Command) {
 
 /// Whether a signal has stopped a process (proc(5): state T), so that it answers nobody.
 pub fn is_stopped(pid: u32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in brackets, may hold anything.
-    text.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('T'))
+    state(pid) == Some('T')
 }
 
 /// Whether we may do everything.

@@ -44,6 +44,13 @@ pub enum NotSeen {
     NoAnswer(Vec<u8>, String),
 }
 
+impl NotSeen {
+    /// The server knows no host of the name that was asked for (TLS alert `unrecognized_name`).
+    pub fn is_unknown_host(&self) -> bool {
+        matches!(self, NotSeen::NoTls(why) if why.to_lowercase().contains("unrecogni"))
+    }
+}
+
 /// Largest part of an answer that is read.
 const LIMIT: usize = 64 * 1024;
 

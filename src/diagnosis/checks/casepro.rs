@@ -14,6 +14,7 @@ use super::answering::{self, Request};
 use crate::diagnosis::check::{Check, Checked, Looking, Report, Subject};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence};
+use crate::host::{postgres, redis};
 
 /// The service that pulls.
 const WORKER: &str = "casepro-celery";
@@ -89,30 +90,14 @@ async fn reach(scene: Rc<Scene>) -> Checked {
 
 /// `redis-cli` for Casepro's database, as a person has to type it.
 fn redis_cli(scene: &Scene, command: &str) -> Option<String> {
-    let url = scene.redis_database("casepro").ok()?.url;
-    let password = if url.password().is_some() {
-        " --askpass"
-    } else {
-        ""
-    };
-    Some(format!(
-        "redis-cli -h {} -p {} -n {}{password} {command}",
-        url.host(),
-        url.port(),
-        url.db()
-    ))
+    let database = scene.redis_database("casepro").ok()?;
+    Some(redis::by_hand::ask(&database.url, command))
 }
 
 /// `psql` for a database, as a person has to type it.
 fn psql(scene: &Scene, owner: &str, query: &str) -> Option<String> {
-    let url = scene.database(owner).ok()?.url;
-    Some(format!(
-        "psql -h {} -p {} -U {} -d {} -c \"{query}\"",
-        url.host(),
-        url.port(),
-        url.user(),
-        url.database()
-    ))
+    let database = scene.database(owner).ok()?;
+    Some(postgres::by_hand::ask(&database.url, query))
 }
 
 /// A fact with the command that shows it, where there is one.

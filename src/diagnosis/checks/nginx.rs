@@ -3,6 +3,8 @@
 mod config;
 mod upstreams;
 
+pub(super) use upstreams::other_name;
+
 use crate::diagnosis::Code;
 use crate::diagnosis::cause::{Rule, When, rule};
 use crate::diagnosis::check::{Check, Looking, Subject};

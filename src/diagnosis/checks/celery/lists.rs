@@ -29,9 +29,13 @@ pub async fn lists(scene: Rc<Scene>, app: &'static App) -> Checked {
     let mut report = Report::fine();
     let mut total = 0;
     for list in app.lists {
-        let length = length(&mut redis, list).await.map_err(unseen)?;
+        let length = length(&mut redis, list).await.map_err(Halt::no_reply)?;
         total += length;
-        let Some(first) = oldest(&mut redis, list, 1).await.map_err(unseen)?.pop() else {
+        let Some(first) = oldest(&mut redis, list, 1)
+            .await
+            .map_err(Halt::no_reply)?
+            .pop()
+        else {
             continue;
         };
         let name = format!("queue:{}:{list}", app.owner);
@@ -39,14 +43,19 @@ pub async fn lists(scene: Rc<Scene>, app: &'static App) -> Checked {
         scene.sample(name.clone(), mark);
         let seen =
             since(scene.samples.of(&name), mark).map_or(Duration::ZERO, |at| scene.since(at));
-        let tasks = oldest(&mut redis, list, LOOKED_AT).await.map_err(unseen)?;
+        let tasks = oldest(&mut redis, list, LOOKED_AT)
+            .await
+            .map_err(Halt::no_reply)?;
         let gathered = gathered(&tasks, |task| app.period(task, settings));
         let age = seen.max(gathered);
         if age <= limit {
             continue;
         }
         tokio::time::sleep(PAUSE.min(scene.time_left() / 2)).await;
-        let again = oldest(&mut redis, list, 1).await.map_err(unseen)?.pop();
+        let again = oldest(&mut redis, list, 1)
+            .await
+            .map_err(Halt::no_reply)?
+            .pop();
         // It moves: slowly, but it does.
         if again.as_ref() != Some(&first) {
             continue;
@@ -75,14 +84,6 @@ async fn oldest(
     match redis.call(&["LRANGE", list, &from, "-1"]).await? {
         Reply::Array(items) => Ok(items.iter().map(Reply::text).collect()),
         _ => Ok(Vec::new()),
-    }
-}
-
-fn unseen(why: RedisError) -> Halt {
-    match why {
-        why if why.refuses_writes() => Halt::blocked(Code::RedisReadonly, format!("Redis: {why}")),
-        RedisError::Answer(text) => Halt::unknown(format!("Redis: {text}")),
-        why => Halt::blocked(Code::RedisUnreachable, format!("Redis: {why}")),
     }
 }
 

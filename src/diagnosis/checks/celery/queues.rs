@@ -61,7 +61,7 @@ pub async fn mailroom(scene: Rc<Scene>) -> Checked {
     let mut queues = Vec::new();
     for kind in ["batch", "handler"] {
         let active = format!("{kind}:active");
-        for (org, busy) in members(&mut redis, &active).await.map_err(unseen)? {
+        for (org, busy) in members(&mut redis, &active).await.map_err(Halt::no_reply)? {
             queues.push(Queue {
                 key: format!("{kind}:{org}"),
                 name: format!("{kind} of workspace {org}"),
@@ -76,7 +76,7 @@ pub async fn courier(scene: Rc<Scene>) -> Checked {
     let mut redis = scene.redis("rapidpro").await?;
     let mut queues = Vec::new();
     for state in ["msgs:active", "msgs:throttled", "msgs:future"] {
-        for (queue, busy) in members(&mut redis, state).await.map_err(unseen)? {
+        for (queue, busy) in members(&mut redis, state).await.map_err(Halt::no_reply)? {
             // `msgs:CHANNEL|TPS`; replies wait in /1, what was sent to many in /0.
             let channel = queue.trim_start_matches("msgs:");
             let channel = channel.split('|').next().unwrap_or(channel).to_owned();
@@ -103,10 +103,13 @@ async fn look(
     let mut total = 0;
     let mut old = Vec::new();
     for queue in queues {
-        let length = redis.call(&["ZCARD", &queue.key]).await.map_err(unseen)?;
+        let length = redis
+            .call(&["ZCARD", &queue.key])
+            .await
+            .map_err(Halt::no_reply)?;
         let length: u64 = length.text().parse().unwrap_or_default();
         total += length;
-        let Some(task) = oldest(redis, &queue.key).await.map_err(unseen)? else {
+        let Some(task) = oldest(redis, &queue.key).await.map_err(Halt::no_reply)? else {
             continue;
         };
         let age = scene.since(task.queued);
@@ -122,11 +125,14 @@ async fn look(
     }
     tokio::time::sleep(PAUSE.min(scene.time_left() / 2)).await;
     for (queue, task, age, length) in old {
-        let left = redis.call(&["ZCARD", &queue.key]).await.map_err(unseen)?;
+        let left = redis
+            .call(&["ZCARD", &queue.key])
+            .await
+            .map_err(Halt::no_reply)?;
         let left: u64 = left.text().parse().unwrap_or_default();
         let there = redis.call(&["ZSCORE", &queue.key, &task.text]).await;
         // Something was taken: slowly, but it moves.
-        if there.map_err(unseen)? == Reply::Nil || left < length {
+        if there.map_err(Halt::no_reply)? == Reply::Nil || left < length {
             continue;
         }
         report.found(finding(scene, taker, &queue, &task, age, left, limit));
@@ -179,14 +185,6 @@ fn queued_on(text: &str) -> Option<Timestamp> {
             text?.parse().ok()
         })
         .min()
-}
-
-fn unseen(why: RedisError) -> Halt {
-    match why {
-        why if why.refuses_writes() => Halt::blocked(Code::RedisReadonly, format!("Redis: {why}")),
-        RedisError::Answer(text) => Halt::unknown(format!("Redis: {text}")),
-        why => Halt::blocked(Code::RedisUnreachable, format!("Redis: {why}")),
-    }
 }
 
 fn finding(

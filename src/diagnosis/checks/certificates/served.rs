@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{Site, days, ends_soon, sites, written};
 use crate::diagnosis::check::{Checked, Halt, Report, blocking};
+use crate::diagnosis::checks::nginx::other_name;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence, Finding};
 use crate::host::certs::{self, CertInfo, Severity};
@@ -30,13 +31,7 @@ pub async fn certificates_served(scene: Rc<Scene>) -> Checked {
         let shown = match blocking(move || tls::get(&request)).await? {
             Ok(seen) => seen.certificate,
             Err(NotSeen::NoAnswer(certificate, _)) => certificate,
-            // nginx knows the host by another name: other settings than when it was started.
-            Err(NotSeen::NoTls(why)) if why.to_lowercase().contains("unrecogni") => {
-                return Err(Halt::blocked(
-                    Code::ConfigDrift,
-                    format!("nginx does not know {}", site.host),
-                ));
-            }
+            Err(not_seen) if not_seen.is_unknown_host() => return Err(other_name(&site.host)),
             Err(NotSeen::NoTls(why)) => {
                 return Err(Halt::blocked(
                     Code::UpstreamUnreachable,

@@ -41,17 +41,8 @@ pub async fn lag(scene: Rc<Scene>) -> Checked {
     };
     let rows = session
         .rows(&oldest_missing(newest.unwrap_or_default()))
-        .await;
-    let rows = match rows {
-        Ok(rows) => rows,
-        Err(error) if error.is_unknown_table() => {
-            return Err(Halt::blocked(
-                Code::MigrationsPending,
-                "RapidPro's database has no contacts",
-            ));
-        }
-        Err(error) => return Err(Halt::unknown(error.message)),
-    };
+        .await
+        .map_err(|error| Halt::unanswered(error, "RapidPro's database has no contacts"))?;
     let Some((since, seconds)) = rows
         .first()
         .and_then(|row| Some((row.get(0)?, row.number(1))))

@@ -10,6 +10,7 @@ use crate::diagnosis::check::{Checked, Halt, Report};
 use crate::diagnosis::scene::{NO_DEPLOYMENT, Scene};
 use crate::diagnosis::words;
 use crate::diagnosis::{Code, Evidence, Finding};
+use crate::host::postgres::by_hand;
 use crate::host::redis::resp::Reply;
 use crate::host::url::RedisUrl;
 
@@ -55,11 +56,8 @@ pub async fn postgres(scene: Rc<Scene>) -> Checked {
             whose: format!("PostgreSQL on {}:{}", url.host(), url.port()),
             ahead: ahead(before, theirs, Timestamp::now()),
             command: format!(
-                "psql -h {} -p {} -U {} -d {} -c 'SELECT clock_timestamp()'; date --iso-8601=ns",
-                url.host(),
-                url.port(),
-                url.user(),
-                url.database()
+                "{}; date --iso-8601=ns",
+                by_hand::ask(&url, "SELECT clock_timestamp()")
             ),
             owner,
         });

@@ -84,8 +84,8 @@ async fn ask(scene: &Scene, host: &str, path: Option<&str>) -> Result<Result<See
 }
 
 /// nginx knows the host by another name: other settings than when it was started.
-fn other_name(why: &str) -> bool {
-    why.to_lowercase().contains("unrecogni")
+pub fn other_name(host: &str) -> Halt {
+    Halt::blocked(Code::ConfigDrift, format!("nginx does not know {host}"))
 }
 
 /// The check `nginx-answers`.
@@ -95,12 +95,7 @@ pub async fn nginx_answers(scene: Rc<Scene>) -> Checked {
     // Without a path that asks somebody behind.
     let why = match ask(&scene, host, Some("/_ooy/")).await? {
         Ok(_) => return Ok(Report::fine()),
-        Err(NotSeen::NoTls(why)) if other_name(&why) => {
-            return Err(Halt::blocked(
-                Code::ConfigDrift,
-                format!("nginx does not know {host}"),
-            ));
-        }
+        Err(not_seen) if not_seen.is_unknown_host() => return Err(other_name(host)),
         Err(NotSeen::NoTls(why) | NotSeen::NoAnswer(_, why)) => why,
     };
     let port = settings.get("HTTPS_PORT");
@@ -157,12 +152,7 @@ pub async fn through(scene: Rc<Scene>, upstream: &'static Upstream) -> Checked {
         Ok(seen) if !by_nginx(&seen) => return Ok(Report::fine()),
         Ok(seen) => format!("{}, from nginx itself", seen.status),
         Err(NotSeen::NoAnswer(_, why)) => why,
-        Err(NotSeen::NoTls(why)) if other_name(&why) => {
-            return Err(Halt::blocked(
-                Code::ConfigDrift,
-                format!("nginx does not know {host}"),
-            ));
-        }
+        Err(not_seen) if not_seen.is_unknown_host() => return Err(other_name(host)),
         Err(NotSeen::NoTls(why)) => {
             return Err(Halt::blocked(
                 Code::UpstreamUnreachable,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::diagnosis::check::{Checked, Halt, Report};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence, Finding, words};
-use crate::host::postgres::session::{NoAnswer, Row};
+use crate::host::postgres::session::Row;
 
 /// A message is due from the moment it was made, was queued again, or may be tried again. Without
 /// those of channels that are gone; an Android phone fetches its messages itself (type A).
@@ -24,16 +24,7 @@ const MOVES: Duration = Duration::from_secs(120);
 
 pub async fn outbox(scene: Rc<Scene>) -> Checked {
     let session = scene.postgres("rapidpro").await?;
-    let unseen = |error: NoAnswer| {
-        if error.is_unknown_table() {
-            Halt::blocked(
-                Code::MigrationsPending,
-                "RapidPro's database has no messages",
-            )
-        } else {
-            Halt::unknown(error.message)
-        }
-    };
+    let unseen = |error| Halt::unanswered(error, "RapidPro's database has no messages");
     let rows = session.rows(WAITING).await.map_err(unseen)?;
     let limit = scene.context.settings.interval("OUTBOX_AGE");
     let mut report = Report::fine();

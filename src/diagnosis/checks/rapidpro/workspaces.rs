@@ -17,16 +17,8 @@ const IMPORTS: usize = 3;
 
 pub async fn workspaces(scene: Rc<Scene>) -> Checked {
     let session = scene.postgres("rapidpro").await?;
-    let rows = match session.rows(ORGS).await {
-        Ok(rows) => rows,
-        Err(error) if error.is_unknown_table() => {
-            return Err(Halt::blocked(
-                Code::MigrationsPending,
-                "RapidPro's database has no workspaces",
-            ));
-        }
-        Err(error) => return Err(Halt::unknown(error.message)),
-    };
+    let unseen = |error| Halt::unanswered(error, "RapidPro's database has no workspaces");
+    let rows = session.rows(ORGS).await.map_err(unseen)?;
     let container = scene.container("rapidpro").await.ok().flatten();
     let container = container.map_or("RAPIDPRO", |container| container.name.as_str());
     let mut report = Report::fine();
