@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(holder(&path).unwrap(), None);
         file.lock().unwrap();
         assert_eq!(holder(&path).unwrap(), Some(std::process::id()));
-        drop(file);
+        // Not `drop`: a child that another test forks holds the file too, until it execs (flock(2)).
+        file.unlock().unwrap();
         assert_eq!(holder(&path).unwrap(), None);
     }
 
