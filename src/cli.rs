@@ -114,6 +114,15 @@ pub enum Command {
   ooy diagnose casepro-sync disk-full
   ooy diagnose --json")]
     Diagnose(Diagnose),
+    /// Repair what is wrong, and prove that it works again
+    #[command(after_help = "Examples:
+  ooy fix
+  ooy fix casepro-sync
+  ooy fix disk-space --dry-run
+  ooy fix workspace-flag lvcthealth --verify
+  ooy fix --all --yes
+  ooy fix --list")]
+    Fix(Fix),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -241,6 +250,29 @@ pub struct Diagnose {
     pub checks: Vec<String>,
     /// Name the checks and what each can find, and look at nothing
     #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Fix {
+    /// A repair, as `ooy diagnose` names it; none: whatever applies
+    pub problem: Option<String>,
+    /// The service, or the workspace by its slug or uuid, where there are several
+    pub target: Option<String>,
+    /// Everything that loses nothing, causes before effects
+    #[arg(long, conflicts_with = "problem")]
+    pub all: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With workspace-flag: exempt the workspace from being flagged again by an import
+    #[arg(long)]
+    pub verify: bool,
+    /// With casepro-sync: pull a backlog that does not fit into a worker's time limit
+    #[arg(long)]
+    pub catch_up: bool,
+    /// Name the repairs and what each takes away
+    #[arg(long, conflicts_with_all = ["problem", "all"])]
     pub list: bool,
 }
 

@@ -11,6 +11,7 @@ mod host;
 mod lifecycle;
 mod operation;
 mod rapidpro;
+mod remedy;
 mod ui;
 
 use std::ffi::OsString;

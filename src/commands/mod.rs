@@ -4,6 +4,7 @@ pub mod agi;
 mod calls;
 mod config;
 mod diagnose;
+mod fix;
 mod history;
 mod init;
 mod logs;
@@ -76,6 +77,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Status(arguments) => status::run(&ui, &places, arguments),
         Command::Logs(arguments) => logs::run(&ui, &places, arguments),
         Command::Diagnose(arguments) => diagnose::run(&ui, &places, arguments),
+        Command::Fix(arguments) => fix::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

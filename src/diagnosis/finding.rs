@@ -60,6 +60,17 @@ pub struct Fix {
     pub interrupts: String,
 }
 
+impl Fix {
+    /// The repair that its command names, and what for: `casepro-sync`, or `service` and `mailroom`.
+    pub fn remedy(&self) -> Option<(&str, Option<&str>)> {
+        let (_, rest) = self.command.as_deref()?.rsplit_once(" fix ")?;
+        Some(match rest.split_once(' ') {
+            Some((name, target)) => (name, Some(target)),
+            None => (rest, None),
+        })
+    }
+}
+
 impl Evidence {
     /// A fact and where it was seen.
     pub fn new(
@@ -169,6 +180,11 @@ impl Finding {
         self
     }
 
+    /// Whether it is about that service.
+    pub fn is_about(&self, service: &str) -> bool {
+        self.service.as_deref() == Some(service)
+    }
+
     /// Every text of it goes through `change`: secrets are taken out here, once, whoever wrote it.
     pub(super) fn map_texts(&mut self, change: impl Fn(&str) -> String) {
         let mut texts: Vec<&mut String> =
@@ -188,5 +204,29 @@ impl Finding {
         for text in texts {
             *text = change(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repair_and_its_target_are_read_from_the_command() {
+        let remedy = |command: &str| {
+            let fix = Fix {
+                command: Some(command.to_owned()),
+                ..Default::default()
+            };
+            fix.remedy()
+                .map(|(name, target)| (name.to_owned(), target.map(str::to_owned)))
+        };
+        assert_eq!(
+            remedy("ooy --home /srv/a fix b/demo fix service mailroom"),
+            Some(("service".to_owned(), Some("mailroom".to_owned())))
+        );
+        assert_eq!(remedy("ooy fix boot"), Some(("boot".to_owned(), None)));
+        assert_eq!(remedy("ooy start"), None);
+        assert_eq!(Fix::default().remedy(), None);
     }
 }

@@ -85,12 +85,6 @@ pub async fn run(
             .reporter
             .tell("preflight", Kind::Failed, None, fault.title.clone());
     }
-    context.reporter.tell(
-        "operation",
-        Kind::Failed,
-        Some(began.elapsed()),
-        "nothing was started",
-    );
     Err(faults)
 }
 

@@ -2,7 +2,7 @@
 //! needs is ready (design.md section 5). Safe to run again at any point: it looks first and does
 //! only what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::bring_up::Run;
@@ -87,9 +87,46 @@ pub async fn start(
                 .map_err(one)?,
         )
     };
+    let outcome = start_locked(context, options, &chosen, &again).await;
+    if !options.dry_run {
+        let (kind, took, summary) = match &outcome {
+            Ok(outcome) => (
+                if outcome.ready() < outcome.services.len() {
+                    Kind::Failed
+                } else {
+                    Kind::Done
+                },
+                outcome.took,
+                format!("{} of {} ready", outcome.ready(), outcome.services.len()),
+            ),
+            Err(_) => (
+                Kind::Failed,
+                began.elapsed(),
+                "nothing was started".to_owned(),
+            ),
+        };
+        context
+            .reporter
+            .tell("operation", kind, Some(took), summary);
+    }
+    outcome
+}
+
+/// The same, for an operation that holds the lock already. `chosen` are all services that are to
+/// run in the end, what they need among them; `again` is the command to repeat.
+pub async fn start_locked(
+    context: &Context,
+    options: &Options,
+    chosen: &BTreeSet<String>,
+    again: &str,
+) -> std::result::Result<Outcome, Vec<Fault>> {
+    let began = Instant::now();
+    let one = |fault: Box<Fault>| vec![*fault];
     let scratch = Scratch::new(options.dry_run).map_err(one)?;
-    let folder = scratch.folder().unwrap_or(&places.rendered);
-    let mut observed = Observed::new(context, &chosen, folder, !options.dry_run)
+    let folder = scratch
+        .folder()
+        .unwrap_or(&context.settings.places.rendered);
+    let mut observed = Observed::new(context, chosen, folder, !options.dry_run)
         .await
         .map_err(one)?;
     let make = async |observed: &Observed| match options.dry_run {
@@ -111,16 +148,11 @@ pub async fn start(
     if observed.changes().next().is_some() {
         observed.look_again(context).await.map_err(one)?;
     }
-    let outcome = Run::new(context, observed, migrations, options, again)
-        .all(&chosen, began)
-        .await;
-    let summary = format!("{} of {} ready", outcome.ready(), outcome.services.len());
-    let failed = outcome.ready() < outcome.services.len();
-    let kind = if failed { Kind::Failed } else { Kind::Done };
-    context
-        .reporter
-        .tell("operation", kind, Some(outcome.took), summary);
-    Ok(outcome)
+    Ok(
+        Run::new(context, observed, migrations, options, again.to_owned())
+            .all(chosen, began)
+            .await,
+    )
 }
 
 /// A folder for rendered files while nothing may be written to the deployment's own.

@@ -56,7 +56,19 @@ pub async fn stop(context: &Context, options: &Options) -> Result<Outcome, Vec<F
     } else {
         Some(Operation::begin(state, "stop", &asked, &again, &context.reporter).map_err(one)?)
     };
-    stop_locked(context, &chosen, options.dry_run, &again).await
+    let outcome = stop_locked(context, &chosen, options.dry_run, &again).await?;
+    if !options.dry_run {
+        let kind = if outcome.faults.is_empty() {
+            Kind::Done
+        } else {
+            Kind::Failed
+        };
+        let summary = format!("{} stopped", outcome.stopped.len());
+        context
+            .reporter
+            .tell("operation", kind, Some(outcome.took), summary);
+    }
+    Ok(outcome)
 }
 
 /// The same, for an operation that holds the lock already.
@@ -151,17 +163,6 @@ pub async fn stop_locked(
     }
     outcome.left_without = left_without(context, &engine, &outcome.stopped).await;
     outcome.took = began.elapsed();
-    let kind = if outcome.faults.is_empty() {
-        Kind::Done
-    } else {
-        Kind::Failed
-    };
-    context.reporter.tell(
-        "operation",
-        kind,
-        Some(outcome.took),
-        format!("{} stopped", outcome.stopped.len()),
-    );
     Ok(outcome)
 }
 

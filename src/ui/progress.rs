@@ -80,6 +80,8 @@ impl Screen {
             ("stop", Kind::Started) => {
                 return self.motion(&name, "→", &format!("stopping   {detail}"));
             }
+            // A repair's plan is shown as a whole.
+            ("plan", _) => return,
             // Told in its four parts in a moment.
             ("preflight", Kind::Failed) => return self.settle(Some(&name), ""),
             (_, Kind::Undone) => self.line(Paint::Dim, "·", &name, detail, ""),

@@ -9,6 +9,8 @@ mod readiness;
 mod restarts;
 mod state;
 
+pub use state::stopped_on_purpose;
+
 use super::operations::concerned;
 use crate::deployment::services::Stack;
 use crate::diagnosis::cause::{Rule, When, needs, rules};

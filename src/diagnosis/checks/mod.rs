@@ -22,6 +22,8 @@ mod redis;
 mod service;
 mod settings;
 
+pub use self::containers::stopped_on_purpose;
+pub use self::operations::past::Past;
 use super::cause::Rule;
 use super::check::{Check, Subject};
 use crate::deployment::similar::nearest;

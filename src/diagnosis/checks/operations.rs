@@ -1,6 +1,6 @@
 //! What `ooy` itself was doing: an operation that was cut off, and one that stands still.
 
-pub(super) mod past;
+pub mod past;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

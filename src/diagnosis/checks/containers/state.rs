@@ -36,6 +36,18 @@ pub fn never_ran(finding: &Finding) -> bool {
     finding.evidence.iter().any(|fact| fact.value == NEVER_RAN)
 }
 
+/// How the cause of a service that an operation of `ooy` has stopped begins.
+const BY_OOY: &str = "it was stopped by ooy ";
+
+/// Whether the finding is about a service that was stopped by `ooy stop`, and so is to stay down.
+pub fn stopped_on_purpose(finding: &Finding) -> bool {
+    // A restart or a repair that was cut off has left it down, and nobody wanted that.
+    finding
+        .cause
+        .strip_prefix(BY_OOY)
+        .is_some_and(|operation| operation.starts_with("stop"))
+}
+
 pub async fn check(scene: Rc<Scene>) -> Checked {
     let containers = scene.containers().await?;
     // Without the journal it is not known who stopped something; that it is stopped is.
@@ -159,7 +171,7 @@ async fn ended(
         let mut finding = plain(scene, service, container).await;
         if let Some(entry) = stopped.get(name) {
             finding.cause = format!(
-                "it was stopped by ooy {} ({}, {}), and stays so until it is started",
+                "{BY_OOY}{} ({}, {}), and stays so until it is started",
                 entry.operation,
                 entry.user,
                 past::clock(entry.at, scene.now)

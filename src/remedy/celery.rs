@@ -1,0 +1,23 @@
+//! `ooy fix celery`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Job, Plan, Planning, Refusal, Remedy, Takes};
+use crate::diagnosis::Code;
+
+/// The repair.
+pub const REMEDY: Remedy = Remedy {
+    name: "celery",
+    about: "stalled workers, and the one beat, work again",
+    codes: &[Code::CeleryStalled, Code::BeatMissing, Code::BeatDuplicate],
+    takes: Takes::Nothing,
+    unattended: |_| false,
+    settles: Duration::from_secs(30),
+    otherwise: &["diagnose"],
+    plan: |job| -> Planning { Box::pin(plan(job)) },
+};
+
+async fn plan(_job: Rc<Job>) -> Result<Plan, Refusal> {
+    Err(Refusal::Nothing("WORK IN PROGRESS".to_owned()))
+}

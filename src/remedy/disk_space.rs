@@ -1,0 +1,28 @@
+//! `ooy fix disk-space`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Job, Plan, Planning, Refusal, Remedy, Takes};
+use crate::diagnosis::Code;
+
+/// The repair.
+pub const REMEDY: Remedy = Remedy {
+    name: "disk-space",
+    about: "room on the disk: oversized logs, unused images, build cache",
+    codes: &[
+        Code::DiskFull,
+        Code::DiskLow,
+        Code::LogOversized,
+        Code::DockerReclaimable,
+    ],
+    takes: Takes::Nothing,
+    unattended: |_| false,
+    settles: Duration::from_secs(30),
+    otherwise: &["diagnose"],
+    plan: |job| -> Planning { Box::pin(plan(job)) },
+};
+
+async fn plan(_job: Rc<Job>) -> Result<Plan, Refusal> {
+    Err(Refusal::Nothing("WORK IN PROGRESS".to_owned()))
+}
