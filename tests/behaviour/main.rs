@@ -11,6 +11,7 @@ mod daemon;
 mod diagnose;
 mod dialplans;
 mod fast_agi;
+mod fix;
 mod harness;
 mod hotline;
 mod http;

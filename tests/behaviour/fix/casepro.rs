@@ -1,0 +1,1 @@
+//! Casepro pulls again.

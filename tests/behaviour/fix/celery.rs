@@ -1,0 +1,1 @@
+//! Celery's workers and its beat work again.

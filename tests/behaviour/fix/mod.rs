@@ -1,0 +1,15 @@
+//! Repairs: the fault is made for real, found, repaired by one command, and the service is seen to
+//! do its work again. Run again it is harmless; killed in the middle it is finished by running it
+//! again.
+
+mod boot;
+mod casepro;
+mod celery;
+mod common;
+mod disk;
+mod elasticsearch;
+mod host;
+mod postgres;
+mod redis;
+mod services;
+mod workspace;

@@ -1,0 +1,1 @@
+//! PostgreSQL lets the containers in, and has its extensions.

@@ -1,0 +1,1 @@
+//! Redis lets the containers in.

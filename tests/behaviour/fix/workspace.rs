@@ -1,0 +1,1 @@
+//! A flagged workspace may send again.
