@@ -6,16 +6,11 @@
 //! the answer is kept under a digest of all of these, and asked for again when one has changed.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
+use super::kept::{self, Inputs};
 use crate::deployment::render;
 use crate::engine::compose::{self, Compose};
 use crate::fault::Fault;
-use crate::host::{files, text};
 use crate::lifecycle::Context;
 use crate::lifecycle::observe::for_compose;
 use crate::lifecycle::preflight::scratch_folder;
@@ -23,37 +18,16 @@ use crate::lifecycle::preflight::scratch_folder;
 /// The digest of each service, or what compose complains of.
 pub type Hashes = Result<BTreeMap<String, String>, String>;
 
-/// An answer, and what it was made from.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    /// Digest of everything that the answer follows from.
-    from: String,
-    hashes: BTreeMap<String, String>,
-}
-
 /// The present digests; the error says that there is no compose.
 pub async fn hashes(context: &Context) -> Result<Hashes, Box<Fault>> {
-    let from = inputs(context);
     let path = context.settings.places.state.join("compose-digests.json");
-    let kept = std::fs::read(&path)
-        .ok()
-        .and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
-    if let (Some(from), Some(kept)) = (&from, kept)
-        && *from == kept.from
-    {
-        return Ok(Ok(kept.hashes));
+    let from = inputs(context);
+    if let Some(hashes) = from.as_deref().and_then(|from| kept::find(&path, from)) {
+        return Ok(Ok(hashes));
     }
     let answer = ask(context).await?;
-    if let (Some(from), Ok(hashes)) = (from, &answer)
-        && path.parent().is_some_and(Path::is_dir)
-    {
-        let kept = Kept {
-            from,
-            hashes: hashes.clone(),
-        };
-        // Without it the next diagnosis takes a little longer.
-        let text = serde_json::to_vec(&kept).unwrap_or_default();
-        let _ = files::write_if_changed(&path, &text, 0o600);
+    if let (Some(from), Ok(hashes)) = (from, &answer) {
+        kept::keep(&path, &from, hashes);
     }
     Ok(answer)
 }
@@ -88,41 +62,24 @@ fn inputs(context: &Context) -> Option<String> {
     if settings.places.compose_override.exists() {
         return None;
     }
-    let mut digest = Sha256::new();
-    let mut add = |text: &[u8]| {
-        digest.update(text.len().to_le_bytes());
-        digest.update(text);
-    };
+    let mut inputs = Inputs::default();
     for path in compose::programs() {
-        add(facts(&path).as_bytes());
+        inputs.add_file(&path);
     }
-    add(settings.project().as_bytes());
-    add(settings.places.own_folder().as_os_str().as_encoded_bytes());
-    add(render::compose().as_bytes());
+    inputs.add(settings.project().as_bytes());
+    inputs.add(settings.places.own_folder().as_os_str().as_encoded_bytes());
+    inputs.add(render::compose().as_bytes());
     for (name, value) in settings.environment(&context.rendered.nginx_digest) {
-        add(name.as_bytes());
-        add(value.as_bytes());
+        inputs.add(name.as_bytes());
+        inputs.add(value.as_bytes());
     }
-    Some(text::hex(&digest.finalize()))
-}
-
-/// Which file it is: another one, also one that was replaced at its place, has others.
-fn facts(path: &PathBuf) -> String {
-    match std::fs::metadata(path) {
-        Ok(file) => format!(
-            "{path:?} {} {} {}.{} {:o}",
-            file.ino(),
-            file.size(),
-            file.mtime(),
-            file.mtime_nsec(),
-            file.mode()
-        ),
-        Err(error) => format!("{path:?} {:?}", error.kind()),
-    }
+    Some(inputs.digest())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::deployment::places::Places;
     use crate::deployment::services::Stack;

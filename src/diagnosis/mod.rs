@@ -7,6 +7,7 @@ mod code;
 mod configured;
 mod data;
 mod finding;
+mod kept;
 mod run;
 mod samples;
 mod scene;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::diagnosis::check::blocking;
 use crate::diagnosis::scene::Scene;
+use crate::engine::containers::Container;
 use crate::host::ports;
 
 /// Images, containers, volumes and logs.
@@ -97,10 +98,24 @@ async fn docker(scene: &Scene) -> Option<PathBuf> {
     let Ok(engine) = scene.try_engine().await else {
         return usual();
     };
+    // Told by any container; the Engine itself starts programs to answer this.
+    if let Ok(containers) = scene.containers().await
+        && let Some(root) = containers.iter().find_map(root_of)
+    {
+        return Some(root);
+    }
     match tokio::time::timeout(scene.time_left() / 2, engine.root_folder()).await {
         Ok(Ok(path)) => Some(path),
         _ => usual(),
     }
+}
+
+/// The folder that a container's log lies in, `ROOT/containers/ID`.
+fn root_of(container: &Container) -> Option<PathBuf> {
+    let folder = container.log_path.as_ref()?.parent()?;
+    let containers = folder.parent()?;
+    (folder.file_name()? == container.id.as_str() && containers.file_name()? == "containers")
+        .then(|| containers.parent().map(Path::to_owned))?
 }
 
 /// The data folders of a server, where it is one of this host: a server's working directory is its

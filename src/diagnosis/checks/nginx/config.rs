@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::deployment::render::Difference;
 use crate::diagnosis::check::{Checked, Halt, Report, blocking};
+use crate::diagnosis::kept::{self, Inputs};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence, Finding};
 use crate::engine::containers::Container;
@@ -31,6 +32,21 @@ pub async fn nginx_config(scene: Rc<Scene>) -> Checked {
             };
         }
     };
+    // To run something in a container takes most of the time of a diagnosis.
+    let path = scene
+        .context
+        .settings
+        .places
+        .state
+        .join("nginx-tested.json");
+    let from = inputs(&scene, container);
+    let before = from
+        .as_deref()
+        .and_then(|from| kept::find::<bool>(&path, from));
+    if before == Some(true) {
+        let edited = edited(&scene, container).await?;
+        return Ok(accepted(&scene, container, &edited));
+    }
     let engine = scene.engine().await?;
     let test = engine.exec(&container.id, &TEST);
     let tested = match tokio::time::timeout(scene.time_left(), test).await {
@@ -44,10 +60,10 @@ pub async fn nginx_config(scene: Rc<Scene>) -> Checked {
     };
     let edited = edited(&scene, container).await?;
     if tested.code == 0 {
-        return Ok(match edited {
-            files if files.is_empty() => Report::fine(),
-            files => by_hand(&scene, container, &files).into(),
-        });
+        if let Some(from) = from {
+            kept::keep(&path, &from, &true);
+        }
+        return Ok(accepted(&scene, container, &edited));
     }
     // Without [emerg] it was not nginx that said no: no such program, no memory.
     let Some(complaint) = complaint(tested.text.lines()) else {
@@ -75,6 +91,29 @@ pub async fn nginx_config(scene: Rc<Scene>) -> Checked {
         finding = finding.evidence(fact(&scene, &edited));
     }
     Ok(repaired(&scene, finding).into())
+}
+
+/// A digest of all that nginx's verdict follows from: the program, which is its container's, and the
+/// files that are mounted into it. None where the operator's own file may mount others.
+fn inputs(scene: &Scene, container: &Container) -> Option<String> {
+    let places = &scene.context.settings.places;
+    if places.compose_override.exists() {
+        return None;
+    }
+    let mut inputs = Inputs::default();
+    inputs.add(container.id.as_bytes());
+    inputs.add_folder(&places.rendered.join("nginx"));
+    inputs.add_folder(&places.ssl);
+    Some(inputs.digest())
+}
+
+/// nginx takes its files; somebody may have edited them all the same.
+fn accepted(scene: &Scene, container: &Container, edited: &[(String, Difference)]) -> Report {
+    if edited.is_empty() {
+        Report::fine()
+    } else {
+        by_hand(scene, container, edited).into()
+    }
 }
 
 /// `[emerg]` and what follows, the last of several.
