@@ -67,3 +67,28 @@ memory() { values "$1" 3 | sort -g | tail -n 1 | awk '{ printf "%.0f MiB", $1 / 
 verdict() {
   echo "$(values "$2" | median) $(values "$3" | median)" | awk -v target="$1" '{ print ($2 / $1 >= target) ? "met" : "**missed**" }'
 }
+
+# What ooy gives to compose, for a peer that calls the same: the arguments, and the environment,
+# overheard once by a `docker` in front of the real one. It holds secrets: mode 0600, never shown,
+# gone at the end.
+overhear() {
+  install -d -m 700 "$work/tap" "$work/peer"
+  cat >"$work/tap/docker" <<TAP
+#!/bin/bash
+PATH=$PATH
+if [[ " \$* " == *' config --hash '* ]]; then
+  umask 077
+  arguments=()
+  for argument; do
+    [[ \$argument == config ]] && break
+    arguments+=("\$argument")
+  done
+  printf '%s\0' "\${arguments[@]}" >'$work/peer/arguments'
+  env -0 >'$work/peer/environment'
+fi
+exec docker "\$@"
+TAP
+  chmod 700 "$work/tap/docker"
+  PATH=$work/tap:$PATH "$work/ooy" --home "$home" --yes --json start
+  [[ -s $work/peer/arguments && -s $work/peer/environment ]]
+}

@@ -15,32 +15,6 @@ ours() { # ours NAME ARGUMENT...
 }
 
 # --- the peer ---------------------------------------------------------------------------
-# It gets what ooy gives to compose: the same arguments, and the same environment, which is
-# overheard once by a `docker` in front of the real one. It holds secrets: mode 0600, never
-# shown, gone at the end.
-
-overhear() {
-  install -d -m 700 "$work/tap" "$work/peer"
-  cat >"$work/tap/docker" <<TAP
-#!/bin/bash
-PATH=$PATH
-if [[ " \$* " == *' config --hash '* ]]; then
-  umask 077
-  arguments=()
-  for argument; do
-    [[ \$argument == config ]] && break
-    arguments+=("\$argument")
-  done
-  printf '%s\0' "\${arguments[@]}" >'$work/peer/arguments'
-  env -0 >'$work/peer/environment'
-fi
-exec docker "\$@"
-TAP
-  chmod 700 "$work/tap/docker"
-  PATH=$work/tap:$PATH "$work/ooy" --home "$home" --yes --json start
-  [[ -s $work/peer/arguments && -s $work/peer/environment ]]
-}
-
 # peer NAME ARGUMENT...: docker compose with the deployment's arguments and environment.
 peer() {
   local name=$1 pair arguments

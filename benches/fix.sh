@@ -1,0 +1,190 @@
+# shellcheck shell=bash disable=SC2154,SC2317,SC2016 # to be sourced by scripts/bench, which sets
+# work, home and root; called by name, through step; expressions of awk
+# `ooy fix` against the wiki's own steps, run by a script without a pause (benches/load/wiki.sh), for
+# each of its known issues: from the fault, with the first command, to working service again. And what
+# a round of `ooy watch` costs.
+
+fix_rounds=3
+given_up=60 # s: what has not helped by then is counted as that, and said
+watch_rounds=40
+watch_interval=300 # s, its default
+token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
+
+service_of() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False | head -n 1; }
+sql() { PGPASSWORD=$CASEPRO_PASSWORD psql -X -h "$POSTGRES_HOST" -p "$POSTGRES_PORT" -U casepro -d casepro -Atc "$1"; }
+as_rapidpro() { PGPASSWORD=$RAPIDPRO_PASSWORD psql -X -h "$POSTGRES_HOST" -p "$POSTGRES_PORT" -U rapidpro -d rapidpro -Atc "$1"; }
+steer() { docker exec -i "$(service_of "$1")" sh -c 'cat >/run/stand-in/control' <<<"$2"; }
+
+# await LIMIT COMMAND...: until it succeeds; fails after LIMIT seconds.
+await() {
+  local until=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+  shift
+  while ! "$@"; do
+    ((${EPOCHREALTIME/[.,]/} < until)) || return 1
+    sleep 0.05
+  done
+}
+
+bring_up() {
+  sed -i -E 's/^#?CASEPRO_SYNC_INTERVAL=.*/CASEPRO_SYNC_INTERVAL=5/; s/^#?CASEPRO_SYNC_LAG=.*/CASEPRO_SYNC_LAG=30s/' "$home/ooy.env"
+  "$work/ooy" --home "$home" --yes --json start
+  docker exec "$(service_of rapidpro)" /venv/bin/python /rapidpro/manage.py stand_in_seed --token "$token" --contacts 5 --messages 3 >"$work/seed"
+  docker exec "$(service_of casepro)" python /app/manage.py stand_in_seed --token "$token"
+  await 60 healthy
+}
+healthy() { "$work/ooy" --home "$home" --json diagnose >"$work/out.json"; }
+
+# --- the known issues: each makes its fault, and says when service is back ---------------
+
+# "Applications do not start up on docker restart": none of them runs.
+stopped_fault() { docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker kill; }
+stopped_works() { "$work/ooy" --home "$home" --json status | jq -e '[.services[] | select(.ready)] | length == 12' >/dev/null; }
+stopped_ours=(not-running)
+
+# "Casepro stops syncing messages": a worker was killed in the middle of a pull.
+casepro_fault() {
+  steer rapidpro '{"hang": true}'
+  await 60 pull_hangs
+  docker restart -t 1 "$(service_of casepro-celery)"
+  steer rapidpro '{}'
+  pulled_before=$(last_pull)
+  await 60 found casepro-lock-stale
+}
+pull_hangs() { [[ $(sql "SELECT count(*) FROM orgs_taskstate WHERE task_key = 'message-pull' AND ended_on IS NULL AND started_on < now() - interval '6 s'") == 1 ]]; }
+last_pull() { sql "SELECT last_successfully_started_on FROM orgs_taskstate WHERE task_key = 'message-pull'"; }
+casepro_works() { [[ $(last_pull) != "$pulled_before" ]]; }
+casepro_ours=(casepro-sync)
+
+# "RapidPro stops sending messages": the workspace is flagged.
+flag_fault() { as_rapidpro "UPDATE orgs_org SET is_flagged = true"; }
+flag_works() {
+  local address
+  address=$(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$(service_of rapidpro)")
+  # Told apart without a side effect: a workspace that may start flows is asked for the flow.
+  curl -s -H 'Host: rapidpro.bench.invalid' -H "Authorization: Token $token" -H 'Content-Type: application/json' -d '{}' \
+    "http://$address:8000/api/v2/flow_starts.json" | grep -q '"flow"'
+}
+flag_ours=(workspace-flag)
+
+# "Server disk full": the log of one container.
+disk_fault() {
+  log=$(docker inspect -f '{{.LogPath}}' "$(service_of mailroom)")
+  head -c 400000000 /dev/zero | tr '\0' 'x' | fold -w 400 | sed 's/.*/{"log":"&\\n","stream":"stdout","time":"2026-01-01T00:00:00.000000000Z"}/' >>"$log"
+}
+disk_works() { (($(stat -c %s "$log") < 50000000)); }
+disk_ours=(disk-space)
+
+found() { "$work/ooy" --home "$home" --json diagnose | jq -e --arg code "$1" '.findings[] | select(.code == $code)' >/dev/null; }
+
+# one_side SIDE ISSUE: time from its first command until service is back, in the results as
+# ISSUE-SIDE; what has not come back by then is counted in ISSUE-SIDE-gave-up.
+one_side() {
+  local side=$1 issue=$2 from to status=0 ours
+  "${issue}_fault"
+  from=$EPOCHREALTIME
+  if [[ $side == ours ]]; then
+    declare -n ours=${issue}_ours
+    "$work/ooy" --home "$home" --yes fix "${ours[@]}" || status=$?
+    ((status == 0)) || { echo "$issue: ooy fix ${ours[*]} ended with $status"; return 1; }
+  else
+    wiki "$issue" || true
+  fi
+  if ! await "$given_up" "${issue}_works"; then
+    [[ $side == wiki ]] || { echo "$issue: not working after ooy fix"; return 1; }
+    echo "$issue" >>"$work/gave-up"
+  fi
+  to=$EPOCHREALTIME
+  printf '%s\t%s\t0\n' "$issue-$side" "$((${to/[.,]/} - ${from/[.,]/}))" >>"$results"
+  # Whatever the wiki's steps have left: the next round begins well.
+  "$work/ooy" --home "$home" --yes fix --all >"$work/out/after" 2>&1 || true
+  "$work/ooy" --home "$home" --yes start >>"$work/out/after" 2>&1
+  await 90 healthy
+}
+wiki() {
+  PROJECT=$project RAPIDPRO=$(service_of rapidpro) OVERHEARD=$work/peer "$root/benches/load/wiki.sh" "$1" >"$work/out/wiki-$1" 2>&1
+}
+issue_rounds() {
+  local n
+  settle
+  for n in $(seq "$fix_rounds"); do
+    if ((n % 2)); then
+      one_side ours "$1"
+      one_side wiki "$1"
+    else
+      one_side wiki "$1"
+      one_side ours "$1"
+    fi
+  done
+  note "ooy $(times "$1-ours"), the wiki's steps $(times "$1-wiki")"
+}
+
+# --- the watch --------------------------------------------------------------------------
+
+watch_costs() {
+  settle
+  "$work/ooy" --home "$home" watch --interval 5s >"$work/out/watch" 2>&1 &
+  local watch=$! from to began=$EPOCHREALTIME seconds=$((watch_rounds * 5))
+  sleep 12 # the first rounds fetch what later ones have kept
+  from=$(cpu_of "$watch")
+  began=$EPOCHREALTIME
+  sleep "$seconds"
+  to=$(cpu_of "$watch")
+  local rounds=$(((${EPOCHREALTIME/[.,]/} - ${began/[.,]/}) / 5000000))
+  printf 'watch\t%s\t%s\n' "$(((to - from) * 10000 / rounds))" "$(awk '/^VmHWM/ { print $2 }' "/proc/$watch/status")" >>"$results"
+  kill "$watch"
+  wait "$watch" || true
+  note "$(values watch | awk '{ printf "%.0f ms of CPU", $1 / 1e3 }') a round, $(memory watch)"
+}
+# Its own CPU time and that of the programs that it has run, in hundredths of a second.
+cpu_of() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 + $14 + $15 }'; }
+
+fix_row() { # fix_row TITLE ISSUE STEPS
+  local gave_up='' by_wiki
+  gave_up=$({ grep -cx "$2" "$work/gave-up" || true; } 2>/dev/null)
+  by_wiki=$(times "$2-wiki")
+  if ((gave_up > 0)); then by_wiki="not cured after $given_up s ($gave_up of $fix_rounds)"; fi
+  echo "| $1 | $(times "$2-ours") | $by_wiki | **$(ratio "$2-ours" "$2-wiki")** | 1 | $(verdict 1 "$2-ours" "$2-wiki") |"
+}
+fix_report() {
+  local cpu share
+  cpu=$(values watch)
+  share=$(awk -v cpu="$cpu" -v interval="$watch_interval" 'BEGIN { printf "%.3f", cpu / 1e4 / interval }')
+  {
+    echo '## fix'
+    echo
+    echo "\`scripts/bench fix\`, $(date +%F). $(machine)"
+    echo "$fix_rounds rounds, the sides in turns.$([[ ! -e $work/restless ]] || echo " **The machine was not idle** before some.")"
+    echo
+    echo "Peer: the wiki's own steps for each of its known issues, run by \`benches/load/wiki.sh\` without a pause or a thought,"
+    echo 'names known beforehand. From the first command to working service, seen by the same question on both sides. `ooy`'
+    echo 'looks first, and ends only when it has seen the service work. The disk step of the wiki (`docker system prune`) frees'
+    echo 'nothing of a log, so the peer empties it by hand; the recipe for a flagged workspace ends in an error as it is written,'
+    echo 'so the peer calls `unflag()`.'
+    echo
+    echo "| fault | ooy fix | the wiki's steps | ratio | target | |"
+    echo '| --- | --- | --- | --- | --- | --- |'
+    fix_row 'all containers are stopped' stopped
+    fix_row "Casepro's worker was killed in a pull" casepro
+    fix_row 'the workspace is flagged' flag
+    fix_row 'a log has 0.5 GB' disk
+    echo
+    echo "\`ooy watch\`, healthy deployment, $watch_rounds rounds: $(awk -v cpu="$cpu" 'BEGIN { printf "%.0f ms", cpu / 1e3 }') of CPU time a round, programs that it runs included; at its interval of"
+    echo "$((watch_interval / 60)) min that is $share % of one core (target: below 0.5 %, $(awk -v s="$share" 'BEGIN { print (s < 0.5) ? "met" : "**missed**" }')). Largest memory (RSS): $(memory watch) (target: below 20 MB, $(values watch 3 | awk '{ print ($1 * 1024 < 20e6) ? "met" : "**missed**" }'))."
+  } >"$work/section"
+  put_section fix "$work/section"
+}
+bench_fix() {
+  rm -f "$results" "$work/restless" "$work/gave-up"
+  mkdir -p "$work/out"
+  # shellcheck disable=SC1091 # written by data-services
+  . "$work/data/env"
+  step 'the deployment, healthy' bring_up
+  step "compose's arguments, overheard" overhear
+  step 'all containers are stopped' issue_rounds stopped
+  step "Casepro's worker was killed in a pull" issue_rounds casepro
+  step 'the workspace is flagged' issue_rounds flag
+  step 'a log that is too large' issue_rounds disk
+  step 'what the watch costs' watch_costs
+  step 'BENCHMARKS.md' fix_report
+}
+fix_clean_up() { rm -rf "$work/out.json" "$work/seed" "$work/gave-up" "$work/peer" "$work/tap"; }
