@@ -407,6 +407,24 @@ impl Home {
     }
 }
 
+impl Home {
+    /// `docker rm` and the like. Seen once: a daemon that never answered it, and all tests behind it
+    /// waited for ever; asked again it does. What is left is removed by scripts/test.
+    fn remove(&self, arguments: &[&str]) {
+        for _ in 0..2 {
+            let mut command = Command::new("timeout");
+            command.args(["-k", "5", "120", "docker"]).args(arguments);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            if let Some(host) = self.docker_host() {
+                command.env("DOCKER_HOST", host);
+            }
+            if command.status().unwrap().code() != Some(124) {
+                return;
+            }
+        }
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
         if std::env::var_os("OOY_TEST_KEEP").is_some() {
@@ -421,7 +439,7 @@ impl Drop for Home {
             let ids = self.docker(&[list, &["--filter", &label]].concat());
             let ids: Vec<&str> = ids.lines().collect();
             if !ids.is_empty() {
-                self.docker(&[remove, &ids].concat());
+                self.remove(&[remove, &ids].concat());
             }
         }
         for database in &self.databases {
