@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{name, tell};
 use crate::diagnosis::facts::casepro::WORKER;
-use crate::diagnosis::facts::casepro::owners::Workers;
+use crate::diagnosis::facts::casepro::owners::{Owner, Workers};
 use crate::diagnosis::facts::casepro::state::{Kind, Task};
 use crate::diagnosis::facts::casepro::sync;
 use crate::diagnosis::{Halt, Scene};
@@ -92,7 +92,8 @@ impl Mark {
             match look(&scene, self.newest).await {
                 Ok(now) => {
                     unseen_since = None;
-                    moved.look(&scene, now.messages).await;
+                    let open = self.open(&now, &watch);
+                    moved.look(&scene, now.messages, &open).await;
                     if let Some(end) = self
                         .judge(job, &scene, &now, &mut watch, &moved, limit)
                         .await
@@ -108,6 +109,17 @@ impl Mark {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Those whose run is under way, as the database has it.
+    fn open(&self, now: &Now, watch: &[Watch]) -> Vec<&Task> {
+        let both = self.wanted.iter().zip(watch);
+        both.filter(|((task, before), watch)| {
+            let run = now.of(key(task));
+            watch.runs_for().is_some() && run.ended.is_empty() && run.succeeded == before.succeeded
+        })
+        .map(|((task, _), _)| task)
+        .collect()
     }
 
     /// The end of the waiting, if it is one.
@@ -132,7 +144,10 @@ impl Mark {
             let begins = sync::interval(scene, task.kind) + BEGINS;
             let trouble = if watch.failed >= FAILED {
                 Some(Trouble::Fails)
-            } else if watch.killed || watch.runs_for().is_some_and(|time| time > limit + ENDED) {
+            } else if watch.killed
+                || watch.runs_for().is_some_and(|time| time > limit + ENDED)
+                || (watch.runs_for().is_some() && moved.nobody_runs(task))
+            {
                 Some(Trouble::Killed)
             } else if watch.runs_for().is_some() && moved.still_for() > HANGS {
                 Some(Trouble::Hangs)
@@ -324,6 +339,9 @@ struct Movement {
     seen: (i64, u64),
     looked: Option<Instant>,
     moved: Instant,
+    /// What the workers said they run, and how often in a row they all said that it is not this
+    /// task: by its name and organisation.
+    idle: BTreeMap<(i64, &'static str), usize>,
 }
 
 impl Movement {
@@ -332,21 +350,42 @@ impl Movement {
             seen: (0, 0),
             looked: None,
             moved: Instant::now(),
+            idle: BTreeMap::new(),
         }
+    }
+
+    /// Nobody runs this task, although it has begun and not ended: it was killed. Asked several
+    /// times, since one may end between two looks.
+    fn nobody_runs(&self, task: &Task) -> bool {
+        self.idle.get(&key(task)).is_some_and(|times| *times >= 3)
     }
 
     fn still_for(&self) -> Duration {
         self.moved.elapsed()
     }
 
-    async fn look(&mut self, scene: &Scene, messages: i64) {
+    async fn look(&mut self, scene: &Scene, messages: i64, open: &[&Task]) {
         // Asking the workers costs them something.
         let soon = |at: Instant| at.elapsed() < Duration::from_secs(3);
         if self.looked.is_some_and(soon) && messages == self.seen.0 {
             return;
         }
         self.looked = Some(Instant::now());
-        let seen = (messages, activity(scene).await.unwrap_or_default());
+        let Ok(workers) = Workers::ask(scene).await else {
+            return;
+        };
+        for task in open {
+            let times = self.idle.entry(key(task)).or_default();
+            let now = jiff::Timestamp::now();
+            match workers.owner(task, None, now) {
+                Owner::Nobody => *times += 1,
+                Owner::Alive | Owner::Unclear => *times = 0,
+            }
+        }
+        self.idle
+            .retain(|key, _| open.iter().any(|task| self::key(task) == *key));
+        let activity = activity(scene, &workers).await;
+        let seen = (messages, activity.unwrap_or_default());
         if seen != self.seen {
             self.seen = seen;
             self.moved = Instant::now();
@@ -356,8 +395,7 @@ impl Movement {
 
 /// What all processes have done that run a pull; other ones of the worker do something all the
 /// time.
-async fn activity(scene: &Scene) -> Result<u64, Halt> {
-    let workers = Workers::ask(scene).await?;
+async fn activity(scene: &Scene, workers: &Workers) -> Result<u64, Halt> {
     let container = scene.running(WORKER).await?;
     let pids: Vec<u32> = workers.running.iter().filter_map(|run| run.pid).collect();
     let family = container.pid.map(processes::family);

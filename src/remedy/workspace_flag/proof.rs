@@ -71,13 +71,15 @@ async fn ask(job: &Job, workspace: &Workspace) -> Asked {
 }
 
 fn exchange(url: &str, token: &str, file: Option<PathBuf>, limit: Duration, id: &str) -> Asked {
-    let client = match Client::new(url, token, file.as_deref(), limit) {
-        Ok(client) => client,
-        Err(fault) => return Asked::Unknown(fault.what),
+    // A connection each: what stands before RapidPro may keep none open.
+    let client = || Client::new(url, token, file.as_deref(), limit);
+    let (first, second) = match (client(), client()) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(fault), _) | (_, Err(fault)) => return Asked::Unknown(fault.what),
     };
     let no_answer = |trouble: Trouble| Asked::Unknown(format!("its API: {}", trouble.words()));
-    match client.workspace() {
-        Ok(theirs) if theirs.eq_ignore_ascii_case(id) => match client.takes_changes() {
+    match first.workspace() {
+        Ok(theirs) if theirs.eq_ignore_ascii_case(id) => match second.takes_changes() {
             Ok(()) => Asked::Takes,
             Err(Trouble::Blocked(state)) => Asked::Refuses(state),
             Err(trouble) => no_answer(trouble),
