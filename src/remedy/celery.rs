@@ -51,6 +51,8 @@ struct Worker {
     stopped: bool,
     /// It is about its beat.
     beat: bool,
+    /// Something was found. Where nothing was, an earlier run did not come to the end of its start.
+    found: bool,
 }
 
 async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
@@ -64,8 +66,10 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
                 findings.any(|it| it.code == code && it.service.as_deref() == Some(service))
             };
             let beat = about(Code::BeatMissing);
-            if beat || about(Code::CeleryStalled) || was_cut_off(&job, &scene, service).await {
-                workers.push(look(&job, &scene, app, service, beat).await?);
+            let found = beat || about(Code::CeleryStalled);
+            if found || was_cut_off(&job, &scene, service).await {
+                let worker = look(&job, &scene, app, service, beat).await?;
+                workers.push(Worker { found, ..worker });
             }
         }
         let twice = |finding: &&crate::diagnosis::Finding| {
@@ -108,10 +112,17 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     })
 }
 
-/// An earlier run of this repair had stopped it and did not come to its start.
+/// An earlier run of this repair had stopped it and did not come to the end of its start.
 async fn was_cut_off(job: &Job, scene: &Scene, service: &str) -> bool {
     if !job.resumes {
         return false;
+    }
+    // What was started without coming to its end has not got its policy back yet.
+    let container = scene.container(service).await;
+    if let Ok(Some(container)) = container
+        && container.is_running()
+    {
+        return container.restart == "no";
     }
     let past = Past::look(scene).await;
     past.is_ok_and(|past| {
@@ -136,6 +147,7 @@ async fn look(
         container: container.cloned(),
         stopped: false,
         beat,
+        found: true,
     };
     let Some(container) = container.filter(|container| container.is_running()) else {
         return Ok(found);
@@ -200,11 +212,11 @@ impl Worker {
     fn steps(&self, job: &Job) -> Vec<String> {
         let restart = format!("restart {}", services::with_grace(job, self.service));
         let mut steps = match &self.container {
-            Some(container) if container.is_running() && self.stopped => vec![
+            Some(container) if container.is_running() && self.found && self.stopped => vec![
                 format!("let go on what a signal has stopped in {}", self.service),
                 format!("if that does not help, {restart}"),
             ],
-            Some(container) if container.is_running() => vec![restart],
+            Some(container) if container.is_running() && self.found => vec![restart],
             _ => vec![format!("start {}", self.service)],
         };
         steps.push(match self.beat {
@@ -216,7 +228,8 @@ impl Worker {
 
     async fn act(&self, job: &Job) -> Result<String, Vec<Fault>> {
         let one = |fault: Fault| vec![fault];
-        if let Some(container) = self.container.as_ref().filter(|it| it.is_running()) {
+        let running = self.container.as_ref().filter(|it| it.is_running());
+        if let Some(container) = running.filter(|_| self.found) {
             if self.stopped
                 && let Some(seen) = self.wake(job, container).await
             {

@@ -184,6 +184,8 @@ fn a_repair_that_was_cut_off_is_finished(home: &Home) {
         home.fix_until(&["celery"], step, event).kill();
         let said = home.fixes(&["celery"]);
         assert!(said.contains("casepro-celery"), "{said}");
+        let policy = "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}";
+        assert_eq!(home.inspect("casepro-celery", policy), "true always");
         home.healthy_again(PATIENCE);
         home.has_nothing_to_fix(&["celery"]);
     }
