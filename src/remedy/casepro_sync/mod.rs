@@ -116,18 +116,23 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
         steps.push(format!("start {WORKER}"));
     }
     steps.push("wait for a pull that succeeds".to_owned());
+    // What hangs uses up the whole time that it is given to end.
+    let hangs = runs && !under_way.is_empty() && gets_on.is_empty();
+    let grace = job.context.stack.service(WORKER).filter(|_| hangs);
+    let pause = 20 + grace.map_or(0, |service| service.grace.as_secs());
     let meanwhile = match way {
-        Way::CatchUp => {
-            "Casepro stays readable; the backlog comes in as it is pulled, the oldest last, and \
-             new messages after it"
+        Way::CatchUp => "Casepro stays readable; the backlog comes in as it is pulled, and new \
+             messages after it"
+            .to_owned(),
+        Way::Restart => {
+            format!("Casepro stays readable; no message is pulled for about {pause} s")
         }
-        Way::Restart => "Casepro stays readable; no message is pulled for about 20 s",
-        Way::Around | Way::Watch => "nobody is interrupted",
+        Way::Around | Way::Watch => "nobody is interrupted".to_owned(),
     };
     // Locks are not among them: one more without an owner changes nothing for anybody.
     Ok(Plan {
         steps,
-        meanwhile: meanwhile.to_owned(),
+        meanwhile,
         touches: vec![WORKER.to_owned()],
         act: Box::pin(async move { act(&job, way, &wanted).await }),
     })

@@ -197,16 +197,23 @@ fn a_second_beat_of_ours_goes_and_one_of_others_stays(home: &Home) {
     let diagnosed = home.diagnose_until("beat-duplicate", PATIENCE);
     let fix = diagnosed.finding("beat-duplicate")["fix"]["command"].clone();
     assert!(fix.as_str().unwrap().ends_with("fix celery"), "{fix}");
-    let kept = home.inspect("rapidpro-beat", "{{.State.StartedAt}}");
-    assert!(kept.lines().count() > 1, "{kept}");
+    // compose v1 puts underscores.
+    let kept = home.docker(&[
+        "ps",
+        "-q",
+        "--filter",
+        &format!("name={}.rapidpro-beat.1$", home.project),
+    ]);
+    let started = || home.docker(&["inspect", "-f", "{{.State.StartedAt}}", &kept]);
+    let before = started();
+    assert!(!before.is_empty());
     let said = home.fixes(&["celery"]);
     assert!(said.contains(&format!("stop and remove {name}")), "{said}");
     assert_eq!(
         home.docker(&["ps", "-aq", "--filter", &format!("name={name}")]),
         ""
     );
-    let now = home.inspect("rapidpro-beat", "{{.State.StartedAt}}");
-    assert!(kept.contains(&now), "{now} of {kept}");
+    assert_eq!(started(), before);
     drop(ours);
     home.healthy_again(PATIENCE);
     home.has_nothing_to_fix(&["celery"]);
