@@ -9,6 +9,7 @@ use crate::deployment::services::Stack;
 use crate::deployment::settings::Settings;
 use crate::diagnosis::{self, Diagnosis, Finding, Scene, Severity};
 use crate::fault::{Fault, Kind};
+use crate::host::reach::hint::word;
 use crate::lifecycle::Context;
 use crate::operation::Reporter;
 use crate::remedy::{self, Asked, End, Fixed, Remedy, Takes, Wishes};
@@ -303,13 +304,13 @@ impl Session<'_> {
 
 /// As it stands behind `ooy fix`.
 fn label(remedy: &Remedy, wishes: &Wishes) -> String {
-    let mut words = vec![remedy.name];
-    words.extend(wishes.target.as_deref());
+    let mut words = vec![remedy.name.to_owned()];
+    words.extend(wishes.target.as_deref().map(word));
     if wishes.verify {
-        words.push("--verify");
+        words.push("--verify".to_owned());
     }
     if wishes.catch_up {
-        words.push("--catch-up");
+        words.push("--catch-up".to_owned());
     }
     words.join(" ")
 }

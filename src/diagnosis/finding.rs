@@ -32,6 +32,10 @@ pub struct Finding {
     /// rules of cause and effect only.
     #[serde(skip)]
     pub owner: Option<&'static str>,
+    /// Other names of what it is about, by which a person may ask for its repair: a workspace's
+    /// uuid and name.
+    #[serde(skip)]
+    pub names: Vec<String>,
 }
 
 /// One fact behind a finding.
@@ -114,6 +118,7 @@ impl Finding {
             fix: Fix::default(),
             caused_by: None,
             owner: None,
+            names: Vec::new(),
         }
     }
 
@@ -180,9 +185,19 @@ impl Finding {
         self
     }
 
-    /// Whether it is about that service.
-    pub fn is_about(&self, service: &str) -> bool {
-        self.service.as_deref() == Some(service)
+    /// Other names of what it is about.
+    pub fn names(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.names.extend(names);
+        self
+    }
+
+    /// Whether it is about that service, or what has that name.
+    pub fn is_about(&self, name: &str) -> bool {
+        self.service.as_deref() == Some(name)
+            || self
+                .names
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// Every text of it goes through `change`: secrets are taken out here, once, whoever wrote it.

@@ -12,12 +12,17 @@ mod run;
 mod samples;
 mod scene;
 
-pub use check::Check;
+pub use check::{Check, Halt};
 pub use checks::{Past, find, stopped_on_purpose};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};
 pub use scene::Scene;
+
+/// What repairs have to know as the checks do.
+pub mod facts {
+    pub use super::checks::{casepro, celery};
+}
 
 /// Numbers as people say them.
 mod words {

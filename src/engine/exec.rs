@@ -20,7 +20,18 @@ impl Engine {
     /// Runs a program in a container and waits for its end; the caller sets the limit. On a program
     /// that is not in the image the Engine answers with exit code 126 or 127.
     pub async fn exec(&self, id: &str, command: &[&str]) -> Result<Executed, Error> {
+        self.exec_with(id, command, &[]).await
+    }
+
+    /// The same with more environment, `NAME=value`.
+    pub async fn exec_with(
+        &self,
+        id: &str,
+        command: &[&str],
+        environment: &[String],
+    ) -> Result<Executed, Error> {
         let config = ExecConfig {
+            env: Some(environment.to_vec()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.iter().map(|word| (*word).to_owned()).collect()),

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::{Engine, Error, ONEOFF_LABEL, PROJECT_LABEL, SERVICE_LABEL};
 
-/// The label that says what a one-off of ours does: `release`, `probe`, `check`.
+/// The label that says what a one-off of ours does: `release`, `probe`, `check`, `catch-up`.
 pub const TASK_LABEL: &str = "org.one2oneyouth.ooy.task";
 
 /// What to run once.

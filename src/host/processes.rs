@@ -107,6 +107,31 @@ pub fn pipes(pid: u32) -> io::Result<usize> {
         .count())
 }
 
+/// A figure that moves whenever the process does anything: how often it has run and waited
+/// (proc(5), `voluntary_ctxt_switches`). One that waits for an answer that never comes stands
+/// still. `None`: there is no such process.
+pub fn activity(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(
+        text.lines()
+            .filter(|line| line.contains("voluntary_ctxt_switches"))
+            .filter_map(|line| line.rsplit_once('\t')?.1.trim().parse::<u64>().ok())
+            .sum(),
+    )
+}
+
+/// Lets a process go on that was stopped by a signal.
+pub fn wake(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {pid}")))?;
+    Ok(rustix::process::kill_process(
+        pid,
+        rustix::process::Signal::CONT,
+    )?)
+}
+
 struct Stat {
     pid: u32,
     parent: u32,
@@ -158,6 +183,31 @@ mod tests {
         let found = parse_stat(7, "7 (a) b) T 3 7 7").unwrap();
         assert_eq!((found.state, found.parent), ('T', 3));
         assert!(parse_stat(7, "7 (a").is_none());
+    }
+
+    #[test]
+    fn one_that_works_is_told_from_one_that_waits() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        // Until it has come to its sleep.
+        let mut before = activity(child.id());
+        for _ in 0..100 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let now = activity(child.id());
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert_eq!(activity(child.id()), before);
+        // It wakes up for it, and sleeps again.
+        wake(child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(activity(u32::MAX), None);
     }
 
     #[test]

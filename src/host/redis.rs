@@ -16,6 +16,7 @@ pub mod by_hand;
 mod fault;
 pub mod pidbox;
 pub mod resp;
+pub mod task;
 #[cfg(test)]
 mod tests;
 

@@ -294,7 +294,7 @@ impl<'a> Run<'a> {
                         return Ok(End::Failed(fault));
                     }
                 }
-                surroundings::before_start(self.context, service).await;
+                surroundings::before_start(self.context, &self.engine, service).await;
                 let turn = self.turns.take(self.context.stack.graph.height(name)).await;
                 self.context
                     .reporter

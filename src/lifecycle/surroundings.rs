@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use super::Context;
 use crate::deployment::services::Service;
 use crate::deployment::settings::{Database, RedisDatabase, Settings};
-use crate::engine::oneoff::{OneOff, network_name};
+use crate::engine::containers::Container;
+use crate::engine::oneoff::{OneOff, TASK_LABEL, network_name};
 use crate::engine::{Engine, Error};
 use crate::fault::Fault;
 use crate::host::postgres::{self, PostgresReport};
@@ -337,18 +338,42 @@ async fn read_answer(engine: &Engine, id: &str) -> Result<String, Error> {
     Ok(lines.into_iter().map(|line| line.text).collect())
 }
 
+/// What a one-off of Casepro's worker does that pulls without its time limit
+/// ([`crate::engine::oneoff::TASK_LABEL`]).
+pub const CATCH_UP: &str = "catch-up";
+
+/// Whether this is such a one-off, and runs: it holds the locks of what it pulls.
+pub fn catches_up(container: &Container) -> bool {
+    container.is_running()
+        && container.oneoff
+        && container.labels.get(TASK_LABEL).map(String::as_str) == Some(CATCH_UP)
+}
+
+/// Whether workers listen on this Redis database.
+async fn others_work(url: &RedisUrl) -> bool {
+    let asked = redis::pidbox::ask(url, "ping", None, Duration::from_millis(500)).await;
+    asked.is_ok_and(|asked| asked.heard > 0)
+}
+
 /// What has to be set right outside before a service is started.
 ///
 /// A worker of Casepro that was killed leaves its locks in Redis for twelve hours, and whoever
 /// comes after it skips its work without a word (stack.md section 8). While no worker runs no
 /// lock has a living owner.
-pub async fn before_start(context: &Context, service: &Service) {
+pub async fn before_start(context: &Context, engine: &Engine, service: &Service) {
     if service.name != "casepro-celery" {
         return;
     }
     let Ok(url) = RedisUrl::parse(context.settings.get("CASEPRO_REDIS_URL")) else {
         return;
     };
+    let project = context.settings.project();
+    let beside = engine.service_containers(project, &service.name).await;
+    // Where that cannot be seen, or others work on the same Redis, they may be theirs.
+    let Ok(beside) = beside else { return };
+    if beside.iter().any(catches_up) || others_work(&url).await {
+        return;
+    }
     // A Redis that does not answer is the service's own failure in a moment, with its evidence.
     if let Ok(keys) = redis::delete_matching(&url, "org-task-lock:*", DEADLINE).await
         && !keys.is_empty()

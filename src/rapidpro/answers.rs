@@ -134,7 +134,7 @@ struct Identified {
     uuid: String,
 }
 
-/// The id of what was made: the answer to a POST that worked.
+/// The id of what was made, or asked for: the answer to a request that worked.
 pub fn made(exchange: &Exchange) -> Result<String, Trouble> {
     good(exchange)?;
     match serde_json::from_slice::<Identified>(&exchange.body) {

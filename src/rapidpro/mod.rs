@@ -85,6 +85,22 @@ impl Client {
         Ok(found.items.into_iter().next().map(|contact| contact.uuid))
     }
 
+    /// The id of the workspace that the token belongs to.
+    pub fn workspace(&self) -> Result<String, Trouble> {
+        let exchange = self.exchange("workspace.json", None)?;
+        answers::made(&exchange).map_err(|why| self.masked(why))
+    }
+
+    /// Whether RapidPro takes changes of this workspace. Asks for a flow start without a flow,
+    /// which is never made: it is refused for want of the flow, or before that because the
+    /// workspace is flagged or suspended (lab.md).
+    pub fn takes_changes(&self) -> Result<(), Trouble> {
+        match self.post("flow_starts.json", &serde_json::json!({})) {
+            Ok(_) | Err(Trouble::NoSuchFlow(_)) => Ok(()),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     /// A page of flow starts, the last changed ones first.
     pub fn starts(&self, cursor: Option<&str>) -> Result<Page<Start>, Trouble> {
         let path = match cursor {

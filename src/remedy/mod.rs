@@ -6,6 +6,7 @@ mod casepro_sync;
 mod celery;
 mod disk_space;
 mod elasticsearch_read_only;
+mod looked;
 mod max_map_count;
 mod nginx_upstreams;
 mod not_running;
@@ -15,6 +16,7 @@ mod redis_access;
 mod run;
 mod service;
 mod services;
+mod worker;
 mod workspace_flag;
 
 use std::future::Future;
@@ -81,7 +83,7 @@ pub struct Job {
     /// What was asked for.
     pub wishes: Wishes,
     /// What the checks have found that this repair takes away. Empty only where an earlier run of
-    /// it was cut off.
+    /// it was cut off, where a workspace was named, and with `--catch-up`.
     pub findings: Vec<Finding>,
     /// An earlier run of this repair was cut off: its work has to be finished.
     pub resumes: bool,

@@ -7,6 +7,7 @@ use super::{Job, Plan, Refusal, Remedy, Takes, Wishes};
 use crate::deployment::settings::Settings;
 use crate::diagnosis::{self, Check, Code, Diagnosis, Finding, Past, Scene, Severity};
 use crate::fault::{Fault, Kind as FaultKind};
+use crate::host::reach::hint::word;
 use crate::lifecycle::Context;
 use crate::operation::{Kind, Operation};
 
@@ -81,7 +82,7 @@ impl<'a> Repair<'a> {
     ) -> Result<Self, Vec<Fault>> {
         let mut asked = format!("fix {}", remedy.name);
         if let Some(target) = &wishes.target {
-            asked += &format!(" {target}");
+            asked += &format!(" {}", word(target));
         }
         for (wish, word) in [(wishes.verify, "--verify"), (wishes.catch_up, "--catch-up")] {
             if wish {
@@ -216,7 +217,9 @@ impl<'a> Repair<'a> {
             .collect();
         if findings.is_empty() && !resumes {
             self.could_look(&diagnosis).map_err(|fault| vec![*fault])?;
-            return Ok(Err(self.nothing(&diagnosis)));
+            if !self.is_its_own_reason() {
+                return Ok(Err(self.nothing(&diagnosis)));
+            }
         }
         if let Some(fault) = self.unusable_settings() {
             return Err(vec![fault]);
@@ -234,6 +237,13 @@ impl<'a> Repair<'a> {
             Err(Refusal::Nothing(why)) => Ok(Err(self.context.mask.apply(&why))),
             Err(Refusal::Fault(fault)) => Err(vec![*fault]),
         }
+    }
+
+    /// Whether the repair itself looks if there is something to do, where the checks find nothing:
+    /// at a workspace that was named (and may not exist), at a backlog that is still being pulled.
+    fn is_its_own_reason(&self) -> bool {
+        let names_workspace = self.remedy.takes == Takes::Workspace && self.wishes.target.is_some();
+        names_workspace || self.wishes.catch_up
     }
 
     /// Whether a finding is one that this repair takes away, and is about what was asked for.

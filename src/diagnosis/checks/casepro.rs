@@ -2,11 +2,11 @@
 //! are those of stack.md section 8 and of dash, which Casepro's scheduled tasks come from.
 
 mod backend;
-mod locks;
-mod owners;
+pub mod locks;
+pub mod owners;
 mod rules;
-mod state;
-mod sync;
+pub mod state;
+pub mod sync;
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use crate::diagnosis::{Code, Evidence};
 use crate::host::{postgres, redis};
 
 /// The service that pulls.
-const WORKER: &str = "casepro-celery";
+pub const WORKER: &str = "casepro-celery";
 
 /// The checks of this subject.
 pub const SUBJECT: Subject = Subject {

@@ -1,14 +1,14 @@
 //! Celery: its workers, the beats that give them their regular work, and what waits, in the queues
 //! of mailroom and courier too.
 
-mod app;
+pub mod app;
 mod beat;
-mod duplicate;
+pub mod duplicate;
 mod lists;
 mod queues;
 mod squash;
 mod stalled;
-mod worker;
+pub mod worker;
 
 use self::app::{CASEPRO, RAPIDPRO};
 use crate::deployment::services::Stack;

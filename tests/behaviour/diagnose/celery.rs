@@ -28,14 +28,14 @@ fn workers_beats_and_queues() {
 }
 
 /// A worker on the host: its main process, those that do tasks, and its beat, if it has one.
-struct Family {
-    main: u32,
-    pool: Vec<u32>,
-    beat: Option<u32>,
+pub struct Family {
+    pub main: u32,
+    pub pool: Vec<u32>,
+    pub beat: Option<u32>,
 }
 
 impl Family {
-    fn of(home: &Home, service: &str) -> Self {
+    pub fn of(home: &Home, service: &str) -> Self {
         let all = processes(home, service);
         // Health checks run beside it, in processes that are not of its family.
         let first: u32 = home.inspect(service, "{{.State.Pid}}").parse().unwrap();
@@ -181,7 +181,7 @@ fn a_beat_that_does_not_work(home: &Home) {
 }
 
 /// A container that is removed, also when the test fails.
-struct Extra<'a>(&'a Home, String);
+pub struct Extra<'a>(&'a Home, String);
 
 impl Drop for Extra<'_> {
     fn drop(&mut self) {
@@ -189,24 +189,26 @@ impl Drop for Extra<'_> {
     }
 }
 
-/// As an old deployment that was never taken down.
-fn a_second_beat(home: &Home) {
+/// One more beat of RapidPro, of this deployment or of another one.
+pub fn one_more_beat<'a>(home: &'a Home, name: &str, project: &str) -> Extra<'a> {
     let beat = home.container("rapidpro-beat");
     let environment = home.docker(&["inspect", "--format", "{{json .Config.Env}}", &beat]);
     let environment: Vec<String> = serde_json::from_str(&environment).unwrap();
     let network = format!("{}_default", home.project);
-    let name = format!("{}-old", home.project);
     let mut command = Command::new("docker");
     if let Ok(host) = std::env::var("DOCKER_HOST") {
         command.env("DOCKER_HOST", host);
     }
     command.args(["run", "-d", "--restart", "always", "--network", &network]);
-    command.args([
-        "--name",
-        &name,
-        "--label",
-        "com.docker.compose.project=combined",
-    ]);
+    command.args(["--name", name]);
+    for label in [
+        format!("com.docker.compose.project={project}"),
+        "com.docker.compose.service=rapidpro-beat".to_owned(),
+        "com.docker.compose.oneoff=False".to_owned(),
+        "com.docker.compose.container-number=2".to_owned(),
+    ] {
+        command.args(["--label", &label]);
+    }
     for variable in &environment {
         command.args(["-e", variable]);
     }
@@ -218,8 +220,15 @@ fn a_second_beat(home: &Home) {
         "--beat",
         "--queues=celery",
     ]);
-    let extra = Extra(home, name.clone());
+    let extra = Extra(home, name.to_owned());
     assert!(command.output().unwrap().status.success());
+    extra
+}
+
+/// As an old deployment that was never taken down.
+fn a_second_beat(home: &Home) {
+    let name = format!("{}-old", home.project);
+    let extra = one_more_beat(home, &name, "combined");
     let diagnosed = home.diagnose_until("beat-duplicate", PATIENCE);
     let finding = diagnosed.finding("beat-duplicate");
     let value = finding["evidence"][0]["value"].as_str().unwrap();

@@ -5,7 +5,7 @@ mod common;
 
 mod calls;
 mod casepro;
-mod celery;
+pub mod celery;
 mod certificates;
 mod containers;
 mod contentrepo;
@@ -22,9 +22,9 @@ mod pairs;
 mod postgres;
 mod rapidpro;
 mod redis;
-mod services;
+pub mod services;
 mod settings;
-mod workspace;
+pub mod workspace;
 
 /// The promise of this folder, kept for codes that come later too.
 #[test]

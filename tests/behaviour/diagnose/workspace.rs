@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::harness::{Home, redis_cli, sql, surroundings, until};
@@ -110,27 +110,24 @@ impl Home {
 /// Passes Casepro's requests on to RapidPro, or takes them and says nothing.
 pub struct Gate {
     port: u16,
-    mute: Arc<AtomicBool>,
+    how: Arc<How>,
+}
+
+/// What is done with a request.
+#[derive(Default)]
+struct How {
+    /// Nothing is said for as long as this is so.
+    mute: AtomicBool,
+    /// Nothing is ever said to a request that comes while this is so.
+    stuck: AtomicBool,
+    /// So many milliseconds pass before it is passed on.
+    slow: AtomicU64,
 }
 
 impl Gate {
     /// Casepro's organisation asks through it from now on.
     pub fn before(home: &Home) -> Self {
-        let address = home.inspect(
-            "rapidpro",
-            "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
-        );
-        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mute = Arc::new(AtomicBool::new(false));
-        let shared = Arc::clone(&mute);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (upstream, mute) = (format!("{address}:8000"), Arc::clone(&shared));
-                std::thread::spawn(move || pass(stream.unwrap(), &upstream, &mute));
-            }
-        });
-        let gate = Self { port, mute };
+        let gate = Self::open(home);
         let host = surroundings("OOY_TEST_POSTGRES_HOST");
         home.sql(
             "casepro",
@@ -142,12 +139,46 @@ impl Gate {
         gate
     }
 
+    /// Before RapidPro, for whoever asks at [`Gate::url`].
+    pub fn open(home: &Home) -> Self {
+        let address = home.inspect(
+            "rapidpro",
+            "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+        );
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let how = Arc::new(How::default());
+        let shared = Arc::clone(&how);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (upstream, how) = (format!("{address}:8000"), Arc::clone(&shared));
+                std::thread::spawn(move || pass(stream.unwrap(), &upstream, &how));
+            }
+        });
+        Self { port, how }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub fn mute(&self, mute: bool) {
-        self.mute.store(mute, Ordering::SeqCst);
+        self.how.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Requests that come while this is so are never answered, also afterwards.
+    pub fn stuck(&self, stuck: bool) {
+        self.how.stuck.store(stuck, Ordering::SeqCst);
+    }
+
+    /// Each request takes so long from now on.
+    pub fn slow(&self, pause: Duration) {
+        let pause = u64::try_from(pause.as_millis()).unwrap();
+        self.how.slow.store(pause, Ordering::SeqCst);
     }
 }
 
-fn pass(mut client: TcpStream, upstream: &str, mute: &AtomicBool) {
+fn pass(mut client: TcpStream, upstream: &str, how: &How) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -156,11 +187,12 @@ fn pass(mut client: TcpStream, upstream: &str, mute: &AtomicBool) {
             _ => return,
         }
     }
-    if mute.load(Ordering::SeqCst) {
+    let stuck = how.stuck.load(Ordering::SeqCst);
+    if stuck || how.mute.load(Ordering::SeqCst) {
         // Until whoever asked is gone, or it speaks again: then the connection ends.
         let wait = Some(Duration::from_millis(100));
         client.set_read_timeout(wait).unwrap();
-        while mute.load(Ordering::SeqCst) {
+        while stuck || how.mute.load(Ordering::SeqCst) {
             match client.read(&mut byte) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 _ => return,
@@ -168,6 +200,7 @@ fn pass(mut client: TcpStream, upstream: &str, mute: &AtomicBool) {
         }
         return;
     }
+    std::thread::sleep(Duration::from_millis(how.slow.load(Ordering::SeqCst)));
     let head = String::from_utf8_lossy(&head).into_owned();
     let lines: Vec<&str> = head
         .trim_end()

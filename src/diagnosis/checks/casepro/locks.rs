@@ -12,6 +12,7 @@ use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words;
 use crate::diagnosis::{Code, Evidence, Finding};
 use crate::host::redis::resp::{Connection, RedisError};
+use crate::lifecycle::surroundings::catches_up;
 
 /// A lock younger than this may have been taken a moment before its task shows up anywhere.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -21,16 +22,26 @@ const AFTER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A lock that is there.
 #[derive(Debug, Clone)]
-struct Lock {
-    task: Task,
+pub struct Lock {
+    /// Whose it is.
+    pub task: Task,
     /// Time until it ends by itself; `None`: never.
     left: Option<Duration>,
     /// How long ago it was taken, as far as that can be told.
-    age: Option<Duration>,
+    pub age: Option<Duration>,
 }
 
 pub(super) async fn check(scene: Rc<Scene>) -> Checked {
-    let tasks = state::tasks(&scene).await?;
+    let (stale, workers) = stale(&scene).await?;
+    let Some(worst) = stale.first() else {
+        return Ok(Report::fine());
+    };
+    Ok(finding(&scene, worst, &stale, &workers).into())
+}
+
+/// All locks of the pulls that are there, whoever has them.
+pub async fn all(scene: &Scene) -> Result<Vec<Lock>, Halt> {
+    let tasks = state::tasks(scene).await?;
     let worker = scene.container(WORKER).await?;
     let configured = scene.context.settings.get("CASEPRO_IMAGE");
     let image = worker.map_or(configured, |worker| worker.image.as_str());
@@ -41,12 +52,24 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
             locks.push(lock);
         }
     }
+    Ok(locks)
+}
+
+/// Those that nobody holds any more, and the workers that were asked.
+pub async fn stale(scene: &Scene) -> Result<(Vec<Lock>, Workers), Halt> {
+    let mut locks = all(scene).await?;
     locks.retain(|lock| lock.age.is_none_or(|age| age >= YOUNG));
-    if locks.is_empty() {
-        return Ok(Report::fine());
+    // One that catches up beside the worker holds them as long as it takes.
+    let held = scene.containers().await?.iter().any(catches_up);
+    if locks.is_empty() || held {
+        return Ok((Vec::new(), Workers::default()));
     }
-    let workers = Workers::ask(&scene).await?;
-    let limit = Duration::from_secs(scene.context.settings.number("CASEPRO_TASK_TIME_LIMIT"));
+    let workers = Workers::ask(scene).await?;
+    let worker = scene.container(WORKER).await?;
+    let configured = scene.context.settings.get("CASEPRO_IMAGE");
+    let image = worker.map_or(configured, |worker| worker.image.as_str());
+    let mut redis = scene.redis("casepro").await?;
+    let limit = limit(scene);
     // Not before the ages were read: an owner must not look younger than its lock.
     let now = jiff::Timestamp::now();
     let mut stale = Vec::new();
@@ -61,10 +84,11 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
             stale.push(lock);
         }
     }
-    let Some(worst) = stale.first() else {
-        return Ok(Report::fine());
-    };
-    Ok(finding(&scene, worst, &stale, &workers, limit).into())
+    Ok((stale, workers))
+}
+
+fn limit(scene: &Scene) -> Duration {
+    Duration::from_secs(scene.context.settings.number("CASEPRO_TASK_TIME_LIMIT"))
 }
 
 async fn look(
@@ -125,13 +149,8 @@ fn is_stale(age: Option<Duration>, limit: Duration, owner: Owner) -> bool {
     }
 }
 
-fn finding(
-    scene: &Scene,
-    worst: &Lock,
-    stale: &[Lock],
-    workers: &Workers,
-    limit: Duration,
-) -> Finding {
+fn finding(scene: &Scene, worst: &Lock, stale: &[Lock], workers: &Workers) -> Finding {
+    let limit = limit(scene);
     let doing = worst.task.kind.doing();
     let no_owner = worst.age.map_or_else(
         || "has no owner".to_owned(),

@@ -13,7 +13,7 @@ use crate::host::redis::pidbox::{self, Asked};
 
 /// Whether a task has somebody who works on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
+pub enum Owner {
     /// A worker says that it runs it.
     Alive,
     /// All workers answered, and none runs it (or there is none at all).
@@ -24,22 +24,29 @@ pub(super) enum Owner {
 
 /// What the workers said.
 #[derive(Debug, Default)]
-pub(super) struct Workers {
+pub struct Workers {
     /// How many there are.
-    pub(super) count: usize,
+    pub count: usize,
     /// How many of them said nothing.
-    pub(super) silent: usize,
-    running: Vec<Running>,
+    pub silent: usize,
+    /// Those that answered, by name: `celery@HOST`.
+    pub nodes: Vec<String>,
+    /// The tasks that they run.
+    pub running: Vec<Running>,
 }
 
 /// A task that a worker runs.
 #[derive(Debug, Clone, PartialEq)]
-struct Running {
+pub struct Running {
     id: String,
     name: String,
     org: i64,
     /// When it began, seconds since 1970, by the worker's clock.
     began: Option<f64>,
+    /// Who runs it: `celery@HOST`.
+    pub node: String,
+    /// The process that runs it, by its number in the worker's container.
+    pub pid: Option<u32>,
 }
 
 /// Longest time between the beginning of a task and its taking of the lock.
@@ -48,7 +55,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 impl Workers {
     /// Asks twice, a moment apart: only what is in both answers has an owner. Beside the owner of
     /// a lock there are runs that see it and skip, in milliseconds.
-    pub(super) async fn ask(scene: &Scene) -> Result<Self, Halt> {
+    pub async fn ask(scene: &Scene) -> Result<Self, Halt> {
         let first = Self::ask_once(scene).await?;
         if first.running.is_empty() {
             return Ok(first);
@@ -79,32 +86,40 @@ impl Workers {
 
     fn read(asked: &Asked) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let tasks = asked.answers.values().filter_map(Value::as_array).flatten();
+        let tasks = asked.answers.iter().flat_map(|(node, answer)| {
+            let tasks = answer.as_array().into_iter().flatten();
+            tasks.map(move |task| (node, task))
+        });
         Self {
             count: asked.heard,
             silent: asked.heard.saturating_sub(asked.answers.len()),
+            nodes: asked.answers.keys().cloned().collect(),
             running: tasks
-                .filter_map(|task| {
+                .filter_map(|(node, task)| {
                     Some(Running {
                         id: text(&task["id"]),
                         name: text(&task["name"]),
                         org: first_number(&task["args"])?,
                         began: task["time_start"].as_f64(),
+                        node: node.clone(),
+                        pid: task["worker_pid"]
+                            .as_u64()
+                            .and_then(|pid| pid.try_into().ok()),
                     })
                 })
                 .collect(),
         }
     }
 
-    /// Who has this task, which has been under way (or held its lock) for so long. What began
+    /// The run of this task that has been under way (or held its lock) for so long. What began
     /// later is another run, that will find the lock and skip.
-    pub(super) fn owner(&self, task: &Task, age: Option<Duration>, now: Timestamp) -> Owner {
-        self.owner_of(task.kind, task.org, age, now)
+    pub fn run_of(&self, task: &Task, age: Option<Duration>, now: Timestamp) -> Option<&Running> {
+        self.run(task.kind, task.org, age, now)
     }
 
-    fn owner_of(&self, kind: Kind, org: i64, age: Option<Duration>, now: Timestamp) -> Owner {
+    fn run(&self, kind: Kind, org: i64, age: Option<Duration>, now: Timestamp) -> Option<&Running> {
         let now = now.as_millisecond() as f64 / 1000.0;
-        let has = |task: &Running| {
+        self.running.iter().find(|task| {
             let is_old_enough = match (task.began, age) {
                 (Some(began), Some(age)) => {
                     now - began + TAKEN_WITHIN.as_secs_f64() >= age.as_secs_f64()
@@ -112,8 +127,16 @@ impl Workers {
                 _ => true,
             };
             task.name == kind.task() && task.org == org && is_old_enough
-        };
-        if self.running.iter().any(has) {
+        })
+    }
+
+    /// Who has this task: see [`Workers::run_of`].
+    pub fn owner(&self, task: &Task, age: Option<Duration>, now: Timestamp) -> Owner {
+        self.owner_of(task.kind, task.org, age, now)
+    }
+
+    fn owner_of(&self, kind: Kind, org: i64, age: Option<Duration>, now: Timestamp) -> Owner {
+        if self.run(kind, org, age, now).is_some() {
             Owner::Alive
         } else if self.silent > 0 {
             Owner::Unclear

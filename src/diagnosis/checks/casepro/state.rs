@@ -9,17 +9,21 @@ use crate::diagnosis::scene::Scene;
 
 /// What can be pulled, in the order in which people miss it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Messages of RapidPro.
     Messages,
+    /// What was pulled gets its labels and its case.
     Handling,
+    /// Contacts of RapidPro.
     Contacts,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 3] = [Kind::Messages, Kind::Handling, Kind::Contacts];
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Messages, Kind::Handling, Kind::Contacts];
 
     /// dash's key of it: in the table, and in the name of its lock.
-    pub(super) fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Kind::Messages => "message-pull",
             Kind::Handling => "message-handle",
@@ -28,7 +32,7 @@ impl Kind {
     }
 
     /// The name of its Celery task.
-    pub(super) fn task(self) -> &'static str {
+    pub fn task(self) -> &'static str {
         match self {
             Kind::Messages => "casepro.msgs.tasks.pull_messages",
             Kind::Handling => "casepro.msgs.tasks.handle_messages",
@@ -37,7 +41,7 @@ impl Kind {
     }
 
     /// "Casepro has not ... for 47 min".
-    pub(super) fn done(self) -> &'static str {
+    pub fn done(self) -> &'static str {
         match self {
             Kind::Messages => "pulled messages",
             Kind::Handling => "sorted new messages",
@@ -46,7 +50,7 @@ impl Kind {
     }
 
     /// "Casepro cannot ...".
-    pub(super) fn doing(self) -> &'static str {
+    pub fn doing(self) -> &'static str {
         match self {
             Kind::Messages => "pull messages",
             Kind::Handling => "sort new messages",
@@ -55,7 +59,7 @@ impl Kind {
     }
 
     /// Who notices.
-    pub(super) fn impact(self) -> &'static str {
+    pub fn impact(self) -> &'static str {
         match self {
             Kind::Messages => {
                 "operators see no new messages; nothing is lost, they arrive after the repair"
@@ -76,40 +80,45 @@ impl Kind {
 
 /// One scheduled task of one organisation. Times are how long ago.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Task {
-    pub(super) org: i64,
-    pub(super) subdomain: String,
-    pub(super) kind: Kind,
+pub struct Task {
+    /// The organisation's number.
+    pub org: i64,
+    /// Its name in addresses.
+    pub subdomain: String,
+    /// What is done.
+    pub kind: Kind,
     /// The last run began.
-    pub(super) started: Option<Duration>,
+    pub started: Option<Duration>,
     /// That run has ended, well or not; one that was killed never does.
-    pub(super) ended: bool,
+    pub ended: bool,
     /// The last run that succeeded began.
-    pub(super) succeeded: Option<Duration>,
-    pub(super) failing: bool,
-    pub(super) disabled: bool,
+    pub succeeded: Option<Duration>,
+    /// Its last run ended in an error.
+    pub failing: bool,
+    /// Somebody has switched it off.
+    pub disabled: bool,
     /// The organisation was made.
-    pub(super) org_made: Duration,
+    pub org_made: Duration,
 }
 
 impl Task {
     /// The key of its lock in Redis.
-    pub(super) fn lock(&self) -> String {
+    pub fn lock(&self) -> String {
         format!("org-task-lock:{}:{}", self.org, self.kind.key())
     }
 
     /// A run that has begun and not ended: under way, or killed.
-    pub(super) fn open_for(&self) -> Option<Duration> {
+    pub fn open_for(&self) -> Option<Duration> {
         self.started.filter(|_| !self.ended)
     }
 }
 
 /// What a person asks the database to see the same.
-pub(super) const QUERY: &str = "SELECT org_id, task_key, started_on, ended_on, \
+pub const QUERY: &str = "SELECT org_id, task_key, started_on, ended_on, \
     last_successfully_started_on, is_failing, is_disabled FROM orgs_taskstate";
 
 /// All tasks of all active organisations, those that have never run among them.
-pub(super) async fn tasks(scene: &Scene) -> Result<Vec<Task>, Halt> {
+pub async fn tasks(scene: &Scene) -> Result<Vec<Task>, Halt> {
     let session = scene.postgres("casepro").await?;
     let ago = |column: &str| format!("greatest(0, extract(epoch FROM now() - {column}))");
     let query = format!(

@@ -41,13 +41,22 @@ enum Stall {
     Slow,
 }
 
+/// How often a task is begun.
+pub fn interval(scene: &Scene, kind: Kind) -> Duration {
+    Duration::from_secs(match kind {
+        Kind::Messages => scene.context.settings.number("CASEPRO_SYNC_INTERVAL"),
+        // The other two are fixed in Casepro's own settings.
+        Kind::Handling => 60,
+        Kind::Contacts => 180,
+    })
+}
+
 fn limits(scene: &Scene, kind: Kind) -> Limits {
     let settings = &scene.context.settings;
-    // The other two are fixed in Casepro's own settings.
-    let (interval, lag) = match kind {
-        Kind::Messages => (settings.number("CASEPRO_SYNC_INTERVAL"), "CASEPRO_SYNC_LAG"),
-        Kind::Handling => (60, "CASEPRO_SYNC_LAG"),
-        Kind::Contacts => (180, "CASEPRO_CONTACTS_LAG"),
+    let interval = interval(scene, kind).as_secs();
+    let lag = match kind {
+        Kind::Messages | Kind::Handling => "CASEPRO_SYNC_LAG",
+        Kind::Contacts => "CASEPRO_CONTACTS_LAG",
     };
     Limits {
         lag: settings
@@ -87,12 +96,17 @@ fn judge(task: &Task, limits: Limits, up: Up) -> Option<Stall> {
     }
 }
 
-pub(super) async fn check(scene: Rc<Scene>) -> Checked {
-    let tasks = state::tasks(&scene).await?;
+/// The tasks that are late, fail, or were killed, those that people miss first before the others.
+pub async fn late(scene: &Scene) -> Result<Vec<Task>, Halt> {
+    let tasks = state::tasks(scene).await?;
+    let late = stalled(scene, &tasks).await?;
+    Ok(late.into_iter().map(|(task, _)| task.clone()).collect())
+}
+
+async fn stalled<'a>(scene: &Scene, tasks: &'a [Task]) -> Result<Vec<(&'a Task, Stall)>, Halt> {
     let worker = scene.container(WORKER).await?;
-    let running = worker.filter(|worker| worker.is_running());
     let since = |container: Option<&Container>| {
-        service::uptime(&scene, container.filter(|it| it.is_running())?)
+        service::uptime(scene, container.filter(|it| it.is_running())?)
     };
     let up = Up {
         worker: since(worker),
@@ -100,12 +114,12 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     };
     let mut stalled: Vec<(&Task, Stall)> = tasks
         .iter()
-        .filter_map(|task| Some((task, judge(task, limits(&scene, task.kind), up)?)))
+        .filter_map(|task| Some((task, judge(task, limits(scene, task.kind), up)?)))
         .collect();
     if stalled.iter().any(|(_, stall)| *stall == Stall::Slow) {
-        let workers = Workers::ask(&scene).await?;
+        let workers = Workers::ask(scene).await?;
         let now = jiff::Timestamp::now();
-        let gets_on = progress::made(&scene).await?;
+        let gets_on = progress::made(scene).await?;
         stalled.retain_mut(|(task, stall)| {
             if *stall == Stall::Slow && workers.owner(task, task.open_for(), now) == Owner::Nobody {
                 *stall = Stall::Killed;
@@ -113,6 +127,14 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
             *stall != Stall::Slow || !gets_on
         });
     }
+    Ok(stalled)
+}
+
+pub(super) async fn check(scene: Rc<Scene>) -> Checked {
+    let tasks = state::tasks(&scene).await?;
+    let worker = scene.container(WORKER).await?;
+    let running = worker.filter(|worker| worker.is_running());
+    let stalled = stalled(&scene, &tasks).await?;
     let newest = newest::compare(&scene, limits(&scene, Kind::Messages).lag).await;
     let Some((worst, stall)) = stalled.first().copied() else {
         // Nothing is late; whether the right messages come is another question.
@@ -217,13 +239,14 @@ fn evidence(scene: &Scene, task: &Task, stall: Stall) -> Evidence {
 }
 
 /// A line of the worker's log that tells why a run failed.
-fn is_error(line: &str) -> bool {
+pub fn is_error(line: &str) -> bool {
     // The last line of a traceback: "casepro....TembaTokenError: Authentication with ...".
     let name = line.split([':', ' ']).next().unwrap_or_default();
     name.contains("Error") || name.contains("Exception")
 }
 
-fn known_cause(line: &str) -> Option<&'static str> {
+/// What such a line means, where that is known.
+pub fn known_cause(line: &str) -> Option<&'static str> {
     [
         (
             "TembaTokenError",

@@ -10,6 +10,25 @@ use crate::diagnosis::{Code, Evidence, Finding, words};
 use crate::engine::PROJECT_LABEL;
 use crate::engine::containers::Container;
 
+/// Those of our own containers with a beat that are one too many: all but the first that `ooy`
+/// would start anyway.
+pub async fn extras<'a>(scene: &'a Scene, app: &App) -> Result<Vec<&'a Container>, Halt> {
+    let mut ours = Vec::new();
+    for container in scene.containers().await? {
+        let beat = container.service == app.beat && container.is_running();
+        if beat
+            && look(container)
+                .await?
+                .is_some_and(|worker| worker.has_beat())
+        {
+            ours.push(container);
+        }
+    }
+    // By name, after those that compose has made only for one run.
+    ours.sort_by_key(|container| container.oneoff);
+    Ok(ours.split_off(ours.len().min(1)))
+}
+
 pub async fn beats(scene: Rc<Scene>, app: &'static App) -> Checked {
     let engine = scene.engine().await?;
     let project = scene.context.settings.project();
@@ -93,7 +112,21 @@ fn several(scene: &Scene, app: &App, project: &str, running: &[Container]) -> Fi
     .cause("the service was scaled, or an older deployment runs beside this one")
     .interrupts("nothing");
     // One of ours stays.
-    let keep = running.iter().position(is_ours).unwrap_or_default();
+    let keep = running
+        .iter()
+        .position(|container| is_ours(container) && !container.oneoff)
+        .or(running.iter().position(is_ours))
+        .unwrap_or_default();
+    if running
+        .iter()
+        .filter(|container| is_ours(container))
+        .count()
+        > 1
+    {
+        finding = finding
+            .fix(scene.command("fix celery"))
+            .interrupts("tasks of the one too many go to the other one");
+    }
     for (index, container) in running.iter().enumerate() {
         if index != keep {
             finding = finding

@@ -9,7 +9,8 @@ use crate::host::postgres::session::{Row, Session};
 
 /// Releases differ in their columns (topups end with 8.0), so those are taken from the row as JSON.
 const ORGS: &str = "SELECT o.id, coalesce(o.slug, ''), o.name, o.is_flagged, o.is_suspended, \
-     to_jsonb(o)->>'uses_topups', o.modified_on::timestamptz(0) FROM orgs_org o \
+     to_jsonb(o)->>'uses_topups', o.modified_on::timestamptz(0), \
+     coalesce(to_jsonb(o)->>'uuid', '') FROM orgs_org o \
      WHERE o.is_active AND (o.is_flagged OR o.is_suspended) ORDER BY o.id";
 
 /// How many imports are shown.
@@ -40,6 +41,7 @@ struct Org<'a> {
     slug: &'a str,
     name: &'a str,
     modified: &'a str,
+    uuid: &'a str,
 }
 
 impl<'a> Org<'a> {
@@ -49,6 +51,7 @@ impl<'a> Org<'a> {
             slug: row.text(1),
             name: row.text(2),
             modified: row.text(6),
+            uuid: row.text(7),
         }
     }
 
@@ -120,11 +123,14 @@ fn flagged(scene: &Scene, org: &Org, imports: Vec<String>, container: &str) -> F
         org.python(container, "o.verify()")
     ))
     .interrupts("nothing");
-    finding = if org.slug.is_empty() {
-        finding.fix(scene.command("fix workspace-flag"))
+    let target = if org.slug.is_empty() {
+        org.uuid
     } else {
-        finding.fix(scene.command(&format!("fix workspace-flag {}", org.slug)))
+        org.slug
     };
+    finding = finding
+        .fix(scene.command(&format!("fix workspace-flag {target}")))
+        .names([org.uuid.to_owned(), org.name.to_owned()]);
     finding
 }
 
