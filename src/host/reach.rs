@@ -124,6 +124,12 @@ pub(super) async fn resolve(
     }
 }
 
+/// The addresses of a host, at the latest at `until`; none where it has none.
+pub async fn addresses(host: &str, until: Instant) -> Vec<IpAddr> {
+    let found = resolve(host, 0, until).await.unwrap_or_default();
+    found.iter().map(SocketAddr::ip).collect()
+}
+
 /// Adds what is known about a connection that did not come about: evidence and commands.
 ///
 /// `program` is what should answer there ("PostgreSQL"), `refused` the commands that help when

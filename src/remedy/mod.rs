@@ -11,6 +11,7 @@ mod nginx_upstreams;
 mod not_running;
 mod postgres_access;
 mod postgres_extensions;
+mod proof;
 mod redis_access;
 mod run;
 mod service;
