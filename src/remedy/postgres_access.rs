@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use self::change::mark;
-use self::survey::{Change, Listen, Place, Todo};
+use self::survey::{Change, Hba, Listen, Place, Todo};
 use super::{Job, Plan, Planning, Refusal, Remedy, Takes, proof};
 use crate::diagnosis::{Code, Finding};
 use crate::fault::Fault;
@@ -91,16 +91,6 @@ async fn places(job: &Job) -> Vec<Place> {
         if !concerned(database.owner) {
             continue;
         }
-        let there = look.there.as_ref().ok();
-        let reports = [
-            there.map(|there| &there.answers.databases[index]),
-            Some(&look.here.databases[index]),
-        ];
-        let rejected = reports
-            .into_iter()
-            .flatten()
-            .filter_map(|report| report.rejected_address())
-            .collect();
         let (host, port) = (database.url.host(), database.url.port());
         let known = places
             .iter()
@@ -109,7 +99,9 @@ async fn places(job: &Job) -> Vec<Place> {
             places.push(Place::new(host, port));
             places.len() - 1
         });
-        places[at].add(database, rejected);
+        let there = look.there.as_ref().ok();
+        let there = there.map(|there| &there.answers.databases[index]);
+        places[at].add(database, &look.here.databases[index], there);
     }
     places
 }
@@ -121,17 +113,7 @@ fn steps(todo: &Todo) -> Vec<String> {
     };
     let mut steps = Vec::new();
     if let Some(hba) = &change.hba {
-        for added in &hba.edit.added {
-            let place = match &added.above {
-                Some(line) => format!(", above `{line}`"),
-                None => String::new(),
-            };
-            steps.push(format!(
-                "add to {}{place}: `{}`",
-                hba.file.display(),
-                added.line
-            ));
-        }
+        steps.extend(hba_steps(hba));
         steps.push("keep a copy beside it".to_owned());
     }
     if change.reload {
@@ -154,6 +136,24 @@ fn steps(todo: &Todo) -> Vec<String> {
         ));
     }
     steps
+}
+
+/// One for each place in the file.
+fn hba_steps(hba: &Hba) -> Vec<String> {
+    let mut steps: Vec<(Option<&str>, Vec<String>)> = Vec::new();
+    for added in &hba.edit.added {
+        let above = added.above.as_deref();
+        let line = format!("`{}`", added.line);
+        match steps.iter_mut().find(|(place, _)| *place == above) {
+            Some((_, lines)) => lines.push(line),
+            None => steps.push((above, vec![line])),
+        }
+    }
+    let words = |(above, lines): (Option<&str>, Vec<String>)| {
+        let place = above.map_or_else(String::new, |line| format!(", above `{line}`"));
+        format!("add to {}{place}: {}", hba.file.display(), lines.join(", "))
+    };
+    steps.into_iter().map(words).collect()
 }
 
 fn interruption(todo: &Todo) -> Option<String> {

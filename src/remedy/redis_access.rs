@@ -181,6 +181,7 @@ async fn make(job: &Job, todo: Todo) -> Result<()> {
     if change.bind.is_none() && change.password.is_none() {
         return Ok(());
     }
+    reporter.tell("redis", Kind::Started, None, "changing Redis");
     let mut copy = None;
     if let Some(file) = &change.file {
         copy = write(job, &change, file)?;
@@ -193,7 +194,8 @@ async fn make(job: &Job, todo: Todo) -> Result<()> {
         if let (Some(file), Some(copy)) = (&change.file, &copy) {
             fs::rename(copy, file).map_err(|error| fault::not_put_back(job, file, copy, &error))?;
         }
-        return Err(fault::refused(job, &why));
+        // An error may repeat what it refuses.
+        return Err(fault::refused(job, &job.context.mask.apply(&why)));
     }
     let kept = match copy.as_deref().and_then(Path::file_name) {
         Some(name) => format!(", copy {}", name.to_string_lossy()),

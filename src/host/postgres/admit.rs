@@ -15,6 +15,9 @@ pub struct Admission {
     pub user: String,
     /// The network, or one address.
     pub from: Network,
+    /// It is one of the server's own addresses: written as `samehost`, since which of them is taken
+    /// for a connection to oneself changes with the routes.
+    pub own: bool,
     /// How it logs in: `scram-sha-256`, `md5`.
     pub method: &'static str,
 }
@@ -145,11 +148,15 @@ pub fn admit(
 }
 
 fn line_of(one: &Admission) -> String {
+    let from = if one.own {
+        "samehost".to_owned()
+    } else {
+        one.from.to_string()
+    };
     format!(
-        "host  {}  {}  {}  {}",
+        "host  {}  {}  {from}  {}",
         hba_word(&one.database),
         hba_word(&one.user),
-        one.from,
         one.method
     )
 }
@@ -240,6 +247,8 @@ fn judge(rule: &Rule, one: &Admission) -> Verdict {
                 (false, false) => Match::No,
             }
         }
+        // An address of its own is in all of its networks.
+        From::Near if one.own => Match::Yes,
         From::Near | From::Name(_) => Match::Maybe,
     };
     let sure = from
@@ -293,6 +302,7 @@ mod tests {
             database: database.to_owned(),
             user: user.to_owned(),
             from: Network::parse("172.18.0.0/16").unwrap(),
+            own: false,
             method: "scram-sha-256",
         }
     }
@@ -408,6 +418,25 @@ mod tests {
             with("host other all all reject")
                 .text
                 .starts_with("include more.conf\n# ooy\n")
+        );
+    }
+
+    #[test]
+    fn this_host_itself_is_let_in_by_whatever_address_it_takes() {
+        let own = Admission {
+            own: true,
+            from: Network::only("172.17.0.1".parse().unwrap()),
+            ..wanted("rapidpro", "rp")
+        };
+        let edit = |text: &str| admit(text, std::slice::from_ref(&own), "# ooy", &|_| None);
+        let line = "host  rapidpro  rp  samehost  scram-sha-256\n";
+        assert_eq!(edit("").text, format!("# ooy\n{line}"));
+        assert_eq!(edit(line).added, []);
+        assert_eq!(edit("host all all samenet md5\n").added, []);
+        assert!(
+            edit("host all all samenet reject\n")
+                .text
+                .contains(&format!("{line}host all"))
         );
     }
 

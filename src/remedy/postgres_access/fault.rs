@@ -111,6 +111,19 @@ pub fn nobody(job: &Job, place: &Place) -> Box<Fault> {
     untouched(job, by_hand(job, fault))
 }
 
+/// A line break in a name would end its line, and begin another one.
+pub fn odd_name(job: &Job, name: &str) -> Box<Fault> {
+    untouched(
+        job,
+        fault(
+            "a name that pg_hba.conf cannot hold",
+            "the name of a database or a role has a control character in it",
+        )
+        .evidence(name.escape_default().to_string())
+        .next(job.command("config --check")),
+    )
+}
+
 /// Its superuser was not let in, or its answer makes no sense.
 pub fn no_superuser(job: &Job, server: &Server, why: &str) -> Box<Fault> {
     let fault = fault(

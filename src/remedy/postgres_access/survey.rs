@@ -13,6 +13,7 @@ use crate::host::ports;
 use crate::host::postgres::admit::{self, Admission, Edit, Network};
 use crate::host::postgres::hba;
 use crate::host::postgres::server::{self, Cluster, Found, Server};
+use crate::host::postgres::{PostgresOutcome, PostgresReport};
 use crate::host::reach;
 use crate::remedy::Job;
 
@@ -26,8 +27,12 @@ pub struct Place {
     pub owners: BTreeSet<&'static str>,
     /// Database and role of each.
     users: Vec<(String, String)>,
-    /// Addresses, of containers or of this host, that it has turned away.
+    /// Addresses of containers that it has turned away.
     rejected: BTreeSet<IpAddr>,
+    /// It has turned somebody away.
+    turns_away: bool,
+    /// All of them can be used from this host.
+    usable_here: bool,
 }
 
 impl Place {
@@ -39,16 +44,26 @@ impl Place {
             owners: BTreeSet::new(),
             users: Vec::new(),
             rejected: BTreeSet::new(),
+            turns_away: false,
+            usable_here: true,
         }
     }
 
-    /// One more database there, and the addresses from which it could not be used.
-    pub fn add(&mut self, database: &Database, rejected: Vec<IpAddr>) {
+    /// One more database there, and how it was seen from this host and from the containers.
+    pub fn add(
+        &mut self,
+        database: &Database,
+        here: &PostgresReport,
+        there: Option<&PostgresReport>,
+    ) {
         self.owners.insert(database.owner);
         let url = &database.url;
         self.users
             .push((url.database().to_owned(), url.user().to_owned()));
+        let rejected = there.and_then(PostgresReport::rejected_address);
         self.rejected.extend(rejected);
+        self.turns_away |= rejected.is_some() || here.rejected_address().is_some();
+        self.usable_here &= here.outcome == PostgresOutcome::Usable;
     }
 }
 
@@ -116,6 +131,13 @@ pub async fn survey(job: &Job, place: &Place) -> Result<Todo> {
     let Some(address) = local_address(place).await else {
         return Err(fault::elsewhere(job, place));
     };
+    let mut names = place
+        .users
+        .iter()
+        .flat_map(|(database, user)| [database, user]);
+    if let Some(name) = names.find(|name| name.contains(char::is_control)) {
+        return Err(fault::odd_name(job, name));
+    }
     let server = match server::find(place.port, SQL).await {
         Found::Running(server) => server,
         Found::Stopped(cluster) if cluster.is_ours() => return Ok(Todo::Start(cluster)),
@@ -286,10 +308,11 @@ async fn hba(
         .iter()
         .flat_map(|(database, user)| {
             let method = methods.get(user).copied().unwrap_or("md5");
-            networks.iter().map(move |from| Admission {
+            networks.iter().map(move |(from, own)| Admission {
                 database: database.clone(),
                 user: user.clone(),
                 from: *from,
+                own: *own,
                 method,
             })
         })
@@ -306,7 +329,7 @@ async fn hba(
     };
     let edit = admit::admit(&text, &wanted, &remark, &included);
     let change = !edit.added.is_empty();
-    let reload = change || !place.rejected.is_empty();
+    let reload = change || place.turns_away;
     let hba = change.then(|| Hba {
         file: file.clone(),
         edit,
@@ -314,9 +337,10 @@ async fn hba(
     Ok((hba, reload))
 }
 
-/// From where the server is to be used: the networks of the deployment, and whatever address it has
-/// turned away beside them (this host's own).
-async fn networks(job: &Job, place: &Place, address: IpAddr) -> Result<Vec<Network>> {
+/// From where the server is to be used: the networks of the deployment, whatever address of a
+/// container it has turned away beside them, and, for the checks and backups of `ooy`, this host
+/// itself (true).
+async fn networks(job: &Job, place: &Place, address: IpAddr) -> Result<Vec<(Network, bool)>> {
     let project = job.context.settings.project();
     let engine = Engine::connect().await;
     let subnets = match &engine {
@@ -333,6 +357,11 @@ async fn networks(job: &Job, place: &Place, address: IpAddr) -> Result<Vec<Netwo
         if !networks.iter().any(|network| network.holds(*rejected)) {
             networks.push(Network::only(*rejected));
         }
+    }
+    let mut networks: Vec<(Network, bool)> = networks.into_iter().map(|it| (it, false)).collect();
+    if !place.usable_here {
+        let own = reach::own_address(address).unwrap_or(address);
+        networks.push((Network::only(own), true));
     }
     Ok(networks)
 }
