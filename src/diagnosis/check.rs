@@ -99,6 +99,12 @@ impl Halt {
         Halt::Unused(why.into())
     }
 
+    /// Why, in words.
+    pub fn why(&self) -> &str {
+        let (Halt::Unused(why) | Halt::Unknown(why) | Halt::Blocked { why, .. }) = self;
+        why
+    }
+
     /// A question to a database that brought no answer: where its table is not there, `without`
     /// says what the database has none of.
     pub fn unanswered(why: NoAnswer, without: &str) -> Self {

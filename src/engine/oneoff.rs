@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, NetworkCreateRequest};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListNetworksOptionsBuilder, WaitContainerOptionsBuilder,
+};
 use futures_util::StreamExt as _;
 
 use super::{Engine, Error, ONEOFF_LABEL, PROJECT_LABEL, SERVICE_LABEL};
@@ -181,6 +183,24 @@ impl Engine {
             .config?
             .into_iter()
             .find_map(|config| config.subnet)
+    }
+
+    /// The subnets of all networks of the project: those that its containers come from.
+    pub async fn network_subnets(&self, project: &str) -> Result<Vec<String>, Error> {
+        let label = format!("{PROJECT_LABEL}={project}");
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListNetworksOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let networks = self.docker.list_networks(Some(options)).await?;
+        let mut subnets: Vec<String> = networks
+            .into_iter()
+            .filter_map(|network| network.ipam?.config)
+            .flatten()
+            .filter_map(|config| config.subnet)
+            .collect();
+        subnets.sort();
+        Ok(subnets)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod certs;
 pub mod cgroup;
 pub mod clock;
 pub mod cmd;
+pub mod daemon;
 pub mod disk;
 pub mod files;
 pub mod firewall;

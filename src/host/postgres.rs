@@ -19,12 +19,14 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQue
 use super::reach::{self, Unreached, mask, millis};
 use super::url::DatabaseUrl;
 
+pub mod admit;
 pub mod by_hand;
 mod fault;
 mod guard;
 pub mod hba;
 mod migrations;
 mod names;
+pub mod server;
 pub mod session;
 #[cfg(test)]
 mod tests;

@@ -195,6 +195,11 @@ pub fn user_ids(name: &str) -> Option<(u32, u32)> {
 /// Name of the user we run as, or its number.
 pub fn user_name() -> String {
     let uid = rustix::process::getuid().as_raw();
+    name_of(uid).unwrap_or_else(|| uid.to_string())
+}
+
+/// Name of the user of that number.
+pub fn name_of(uid: u32) -> Option<String> {
     std::fs::read_to_string("/etc/passwd")
         .unwrap_or_default()
         .lines()
@@ -203,5 +208,4 @@ pub fn user_name() -> String {
             let name = fields.next()?;
             (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
         })
-        .unwrap_or_else(|| uid.to_string())
 }

@@ -124,6 +124,24 @@ pub(super) async fn resolve(
     }
 }
 
+/// The address that this host takes for a connection to that one. Nothing is sent.
+pub fn own_address(to: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if to.is_ipv4() {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((to, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The addresses of a host, at the latest at `until`; none where it has none.
+pub async fn addresses(host: &str, until: Instant) -> Vec<IpAddr> {
+    let found = resolve(host, 0, until).await.unwrap_or_default();
+    found.iter().map(SocketAddr::ip).collect()
+}
+
 /// Adds what is known about a connection that did not come about: evidence and commands.
 ///
 /// `program` is what should answer there ("PostgreSQL"), `refused` the commands that help when

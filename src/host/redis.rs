@@ -13,6 +13,7 @@ use super::url::RedisUrl;
 use crate::fault::{Fault, Result};
 
 pub mod by_hand;
+pub mod config;
 mod fault;
 pub mod pidbox;
 pub mod resp;

@@ -12,6 +12,7 @@ mod nginx_upstreams;
 mod not_running;
 mod postgres_access;
 mod postgres_extensions;
+mod proof;
 mod redis_access;
 mod run;
 mod service;

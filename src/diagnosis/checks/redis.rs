@@ -144,8 +144,8 @@ async fn access(scene: Rc<Scene>) -> Checked {
 
 fn trouble(report: &RedisReport, label: &str, url: &RedisUrl, from: &str) -> Option<Trouble> {
     use RedisOutcome::{
-        CannotSave, Failed, Loading, NotRedis, OutOfMemory, Protected, ReadOnly, Silent,
-        TooManyClients, Unreached, Usable,
+        CannotSave, Failed, Loading, NotRedis, OutOfMemory, PasswordNotWanted, Protected, ReadOnly,
+        Silent, TooManyClients, Unreached, Usable,
     };
     let outcome = report.outcome;
     let name = || format!("{outcome:?}");
@@ -166,7 +166,8 @@ fn trouble(report: &RedisReport, label: &str, url: &RedisUrl, from: &str) -> Opt
     Some(Trouble {
         kind,
         words,
-        fixable: outcome == Protected,
+        // The settings know the password that Redis has lost.
+        fixable: matches!(outcome, Protected | PasswordNotWanted),
         interrupts: match outcome {
             Protected => "everything that uses Redis, about 10 s",
             _ => "nothing",

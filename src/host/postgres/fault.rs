@@ -1,5 +1,8 @@
 //! What to tell an operator about a database that cannot be used.
 
+use std::net::IpAddr;
+
+use super::admit::Network;
 use super::names::{address_in, hba_word, package_of, sql_name};
 use super::{PostgresOutcome, PostgresReport, PostgresServer};
 use crate::fault::Fault;
@@ -8,6 +11,12 @@ use crate::host::reach::{self, Place, host_port, seen_from};
 use crate::host::url::DatabaseUrl;
 
 impl PostgresReport {
+    /// The address that the server saw and that no line of its pg_hba.conf lets in.
+    pub fn rejected_address(&self) -> Option<IpAddr> {
+        (self.outcome == PostgresOutcome::HbaRejected)
+            .then(|| address_in(self.message.as_deref()?))?
+    }
+
     /// The fault, if there is one; `None` for a database that the services can use.
     ///
     /// `label` says whose database it is and decides what the fault says about consequences:
@@ -70,9 +79,14 @@ impl PostgresReport {
         let message = self.message.as_deref().unwrap_or_default();
         let rejected = message.contains("rejects");
         let client = address_in(message);
+        // A server on another machine sees this host's address, not the containers'.
+        let subnet = subnet.filter(|subnet| match (client, Network::parse(subnet)) {
+            (Some(client), Some(network)) => network.holds(client),
+            _ => true,
+        });
         let allowed = match (subnet, client) {
             (Some(subnet), _) => subnet.to_owned(),
-            (None, Some(ip)) => format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }),
+            (None, Some(ip)) => Network::only(ip).to_string(),
             (None, None) => "ADDRESS/32".to_owned(),
         };
         // md5 also takes passwords stored as scram-sha-256 (PostgreSQL 10 and later), and is

@@ -155,7 +155,7 @@ fn read_into(path: &Path, depth: usize, rules: &mut Vec<Rule>) -> io::Result<()>
 }
 
 /// A line as a rule; `None` for those about local sockets, empty ones and comments.
-fn rule(line: usize, text: &str, words: &[String]) -> Option<Rule> {
+pub(super) fn rule(line: usize, text: &str, words: &[String]) -> Option<Rule> {
     let kind = words.first()?;
     if !kind.starts_with("host") {
         return None;
@@ -199,7 +199,7 @@ fn ones(mask: IpAddr) -> u8 {
 
 /// The words of a line: separated by blanks, lists with commas in one piece, in quotes where they
 /// hold either.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;

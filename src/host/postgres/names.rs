@@ -29,8 +29,14 @@ pub(super) fn hba_word(name: &str) -> String {
     if is_plain_name(name) && !keyword {
         name.to_owned()
     } else {
-        format!("\"{name}\"")
+        format!("\"{}\"", name.replace('"', "\"\""))
     }
+}
+
+/// A text in SQL. Not for servers that take backslashes in it for themselves
+/// (`standard_conforming_strings` off), which none is by default since 9.1.
+pub(super) fn sql_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn is_plain_name(name: &str) -> bool {

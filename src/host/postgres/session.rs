@@ -1,4 +1,5 @@
-//! A session for questions about what the applications keep: read-only, each question with a limit.
+//! A session for questions about what the applications keep: read-only but for
+//! [`Session::write`], each question with a limit.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -121,6 +122,13 @@ impl Session {
                 _ => None,
             })
             .collect())
+    }
+
+    /// The one way to change something: a statement in a transaction of its own that may write.
+    pub async fn write(&self, statement: &str) -> Result<(), NoAnswer> {
+        self.rows(&format!("BEGIN READ WRITE; {statement}; COMMIT"))
+            .await
+            .map(drop)
     }
 
     /// Digest of the migrations that Django has applied to this database, as a release task prints

@@ -9,7 +9,7 @@ pub mod celery;
 mod certificates;
 mod containers;
 mod contentrepo;
-mod data;
+pub mod data;
 mod disk;
 mod elasticsearch;
 mod engine;

@@ -5,7 +5,9 @@
 mod boot;
 mod casepro;
 mod celery;
+mod cluster;
 mod common;
+mod content;
 mod disk;
 mod elasticsearch;
 mod host;

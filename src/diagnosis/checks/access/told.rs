@@ -42,6 +42,7 @@ pub(super) fn tell(
             if place.local && !usable_here && place.listeners.is_empty() =>
         {
             Told {
+                fixable: true,
                 manual: vec![
                     format!("sudo systemctl start {unit}"),
                     format!("sudo journalctl -u '{unit}*' -n 50"),
