@@ -301,6 +301,15 @@ impl Settings {
         {
             secrets.extend(passwords(self.get(name)));
         }
+        // A token within an address may be shown without the rest of it.
+        secrets.extend(
+            KEYS.iter()
+                .filter(|key| key.secret && key.kind == Kind::Web)
+                .filter_map(|key| {
+                    let (_, rest) = self.get(key.name).split_once("://")?;
+                    Some(rest.split_once('/')?.1.to_owned())
+                }),
+        );
         Mask::new(secrets)
     }
 
