@@ -83,7 +83,10 @@ fn interval(given: &str, places: &Places) -> Result<Duration, Failure> {
         ))
     };
     let Some(interval) = keys::interval(given) else {
-        return Err(fault("cannot be understood", "it is not a time such as 30s or 5m"));
+        return Err(fault(
+            "cannot be understood",
+            "it is not a time such as 30s or 5m",
+        ));
     };
     if interval < SHORTEST {
         return Err(fault("too short", "looking costs more than it finds"));
@@ -126,7 +129,9 @@ impl Teller {
             Told::Looked(diagnosis, took) if !self.once => {
                 notify::status(&status(diagnosis, *took));
             }
-            Told::Repairing(label, about) => notify::status(&format!("repairing ({label}): {about}")),
+            Told::Repairing(label, about) => {
+                notify::status(&format!("repairing ({label}): {about}"))
+            }
             _ => {}
         }
     }
@@ -188,7 +193,9 @@ impl Teller {
             Told::Cause(event, finding, lasted) => {
                 let (kind, detail) = cause_event(*event, finding);
                 match finding["service"].as_str() {
-                    Some(service) => self.reporter.service("cause", service, kind, *lasted, detail),
+                    Some(service) => self
+                        .reporter
+                        .service("cause", service, kind, *lasted, detail),
                     None => tell("cause", kind, *lasted, detail),
                 }
             }
@@ -218,7 +225,9 @@ impl Teller {
             }
             Told::Waits(who) => tell("round", Kind::Skipped, None, format!("{who} is under way")),
             Told::DockerIsBack => tell("docker", Kind::Ready, None, String::new()),
-            Told::Trouble(words) => tell("watch", Kind::Progress, None, format!("warning: {words}")),
+            Told::Trouble(words) => {
+                tell("watch", Kind::Progress, None, format!("warning: {words}"))
+            }
         }
     }
 }

@@ -468,6 +468,20 @@ MAILROOM_AUTH_TOKEN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
     }
 
     #[test]
+    fn a_token_within_an_address_is_a_secret_with_and_without_the_rest() {
+        let (settings, faults) = read(&format!(
+            "{COMPLETE}WATCH_WEBHOOK=https://hooks.example.org/services/T0/s3cret\n"
+        ));
+        assert_eq!(faults, Vec::<String>::new());
+        let shown = format!("{:?}", settings.shown());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        let mask = settings.mask();
+        let said =
+            mask.apply("POST https://hooks.example.org/services/T0/s3cret, /services/T0/s3cret");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+
+    #[test]
     fn the_go_services_get_the_address_they_can_read() {
         let (settings, _) = read(COMPLETE);
         let environment: BTreeMap<_, _> = settings.environment("digest").into_iter().collect();

@@ -74,9 +74,7 @@ pub fn choose(
         let Some((remedy, wishes)) = repair_of(finding) else {
             continue;
         };
-        if !is_in_turn(finding, findings)
-            || !done.insert((remedy.name, wishes.target.clone()))
-        {
+        if !is_in_turn(finding, findings) || !done.insert((remedy.name, wishes.target.clone())) {
             continue;
         }
         // Everything that this repair would take away together with it.
@@ -116,10 +114,10 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn into(self, found: &mut Choices) {
-        let (seen, once): (Vec<&Finding>, Vec<&Finding>) = self
-            .group
-            .iter()
-            .partition(|finding| self.before.is_some_and(|look| look.all.contains(&key(finding))));
+        let (seen, once): (Vec<&Finding>, Vec<&Finding>) = self.group.iter().partition(|finding| {
+            self.before
+                .is_some_and(|look| look.all.contains(&key(finding)))
+        });
         found.unconfirmed |= !once.is_empty();
         // By itself the repair is about all of them; with a service behind its name, about one.
         let by_service = self.wishes.target.is_none()
@@ -167,9 +165,7 @@ impl Group<'_> {
             }
         };
         if !by_service || (held.is_empty() && once.is_empty()) {
-            found
-                .choices
-                .push(choice(&fit, self.wishes.target.clone()));
+            found.choices.push(choice(&fit, self.wishes.target.clone()));
             return;
         }
         // One at a time, so that those which are held back stay so: also as what another one needs.
@@ -179,7 +175,9 @@ impl Group<'_> {
                 continue;
             }
             let target = Some(service.to_owned());
-            found.choices.push(choice(std::slice::from_ref(one), target));
+            found
+                .choices
+                .push(choice(std::slice::from_ref(one), target));
         }
     }
 
@@ -286,7 +284,11 @@ mod tests {
 
     #[test]
     fn one_that_was_repaired_too_often_holds_up_only_what_needs_it() {
-        let findings = [exited("elasticsearch"), exited("mailroom"), exited("contentrepo")];
+        let findings = [
+            exited("elasticsearch"),
+            exited("mailroom"),
+            exited("contentrepo"),
+        ];
         let (choices, left) = made(&findings, "not-running elasticsearch");
         assert_eq!(choices, ["not-running contentrepo"]);
         assert_eq!(left, ["not-running elasticsearch"]);
@@ -294,7 +296,11 @@ mod tests {
 
     #[test]
     fn what_a_person_has_stopped_stays_so_also_as_what_another_needs() {
-        let findings = [by_person("elasticsearch"), exited("mailroom"), exited("courier")];
+        let findings = [
+            by_person("elasticsearch"),
+            exited("mailroom"),
+            exited("courier"),
+        ];
         let (choices, left) = made(&findings, "");
         assert_eq!(choices, ["not-running courier"]);
         assert_eq!(left, ["not-running mailroom"]);

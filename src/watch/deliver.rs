@@ -272,7 +272,10 @@ fn next(kind: Kind, desk: &Desk, told: &UnboundedSender<String>) -> (Arc<Address
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             },
-            None => desk.bell.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => desk
+                .bell
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
         };
     }
 }
@@ -334,12 +337,7 @@ fn taken(answer: &Exchange) -> Result<(), Trouble> {
 }
 
 fn report(notice: &Notice) -> Report {
-    let word = |name: &str| {
-        notice.finding[name]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let word = |name: &str| notice.finding[name].as_str().unwrap_or_default().to_owned();
     let level = match (notice.event.is_bad(), word("severity").as_str()) {
         (false, _) => Level::Info,
         (true, "warning") => Level::Warning,

@@ -108,9 +108,8 @@ mod tests {
         );
         assert_ne!(disk("/var is 97 % full"), disk("/srv is 97 % full"));
         assert_ne!(disk("/mnt/disk1 is full"), disk("/mnt/disk2 is full"));
-        let exited = |summary: &str| {
-            key(&Finding::error(Code::ServiceExited, summary).service("courier"))
-        };
+        let exited =
+            |summary: &str| key(&Finding::error(Code::ServiceExited, summary).service("courier"));
         assert_eq!(
             exited("courier does not run: it ended 119 s ago"),
             exited("courier and 3 more ended together")

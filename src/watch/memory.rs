@@ -153,17 +153,14 @@ impl Memory {
         stays: bool,
     ) -> Option<Change> {
         let finding_json = serde_json::to_value(finding).unwrap_or_default();
-        let cause = self
-            .causes
-            .entry(key.to_owned())
-            .or_insert_with(|| Cause {
-                finding: Value::Null,
-                check: finding.check.to_owned(),
-                since: now,
-                gone: None,
-                came: Vec::new(),
-                flapping: None,
-            });
+        let cause = self.causes.entry(key.to_owned()).or_insert_with(|| Cause {
+            finding: Value::Null,
+            check: finding.check.to_owned(),
+            since: now,
+            gone: None,
+            came: Vec::new(),
+            flapping: None,
+        });
         cause.finding = finding_json;
         cause.since = now;
         cause.gone = None;
@@ -251,7 +248,8 @@ mod tests {
     }
 
     fn paused() -> Finding {
-        let mut finding = Finding::error(Code::ServicePaused, "courier is frozen").service("courier");
+        let mut finding =
+            Finding::error(Code::ServicePaused, "courier is frozen").service("courier");
         finding.check = "containers";
         finding
     }
@@ -344,7 +342,11 @@ mod tests {
         let mut told = Vec::new();
         let mut before = look(0, &[]);
         for turn in 1..12 {
-            let findings = if turn % 2 == 0 { vec![paused()] } else { vec![] };
+            let findings = if turn % 2 == 0 {
+                vec![paused()]
+            } else {
+                vec![]
+            };
             let now = look(turn * 30, &findings);
             told.extend(memory.observe(Some(&before), &now, &sure()));
             before = now;

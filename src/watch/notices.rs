@@ -164,7 +164,9 @@ impl Queue {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
             let notice = std::fs::read(&path)
                 .ok()
                 .and_then(|text| serde_json::from_slice(&text).ok());
@@ -300,7 +302,8 @@ mod tests {
     #[test]
     fn no_telephone_number_leaves_the_machine() {
         let evidence = Evidence::new("its log, 02:14", "no session for tel:+254712345678", "logs");
-        let finding = Finding::error(Code::ServiceExited, "courier does not run").evidence(evidence);
+        let finding =
+            Finding::error(Code::ServiceExited, "courier does not run").evidence(evidence);
         let notice = Notice::new(
             "ooy",
             Event::RepairFailed,

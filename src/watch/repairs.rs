@@ -182,7 +182,11 @@ mod tests {
             assert!(repairs.may("not-running courier", 60, at(now)).is_ok());
             repairs.begin(&one(), at(now));
             firsts += i32::from(repairs.ended(&one(), Came::Failed, at(now)));
-            assert!(repairs.may("not-running courier", 60, at(now + pause - 1)).is_err());
+            assert!(
+                repairs
+                    .may("not-running courier", 60, at(now + pause - 1))
+                    .is_err()
+            );
             now += pause;
         }
         assert_eq!(firsts, 1);

@@ -139,7 +139,10 @@ impl Watch {
             .filter(|(pid, _)| *pid != std::process::id());
         let words = match held {
             Some((pid, said)) if !diagnosis.findings.iter().any(stands) => match said {
-                Some(holder) => format!("ooy {} by {} (process {pid})", holder.operation, holder.user),
+                Some(holder) => format!(
+                    "ooy {} by {} (process {pid})",
+                    holder.operation, holder.user
+                ),
                 None => format!("process {pid}"),
             },
             _ => String::new(),
@@ -150,12 +153,7 @@ impl Watch {
         !words.is_empty()
     }
 
-    fn choices(
-        &self,
-        context: &Context,
-        seen: &Seen,
-        before: Option<&Look>,
-    ) -> choose::Choices {
+    fn choices(&self, context: &Context, seen: &Seen, before: Option<&Look>) -> choose::Choices {
         let most = context.settings.number("WATCH_REPAIRS_PER_HOUR");
         let now = Timestamp::now();
         let may = |what: &str| self.memory.repairs.may(what, most, now);
@@ -199,7 +197,9 @@ impl Watch {
     async fn repair(&mut self, context: &Context, wrong: &[String], choice: &Choice) -> Came {
         let label = choice.label();
         let about = about(&choice.findings);
-        self.memory.repairs.begin(&choice.counts_as, Timestamp::now());
+        self.memory
+            .repairs
+            .begin(&choice.counts_as, Timestamp::now());
         self.memory.under_way = Some(UnderWay {
             name: choice.remedy.name.to_owned(),
             target: choice.wishes.target.clone(),
@@ -233,6 +233,7 @@ impl Watch {
             }
             Err(faults) => (Came::Failed, titles(&faults)),
         };
+        let said = context.mask.apply(&said);
         self.memory.under_way = None;
         let now = Timestamp::now();
         let first = self.memory.repairs.ended(&choice.counts_as, came, now);
@@ -247,7 +248,10 @@ impl Watch {
         };
         (self.listener)(&Told::Repaired(event, &label, &about, &said));
         let news = came == Came::Helped || first;
-        let finding = choice.findings.first().filter(|it| news && !self.memory.flaps(&key(it)));
+        let finding = choice
+            .findings
+            .first()
+            .filter(|it| news && !self.memory.flaps(&key(it)));
         if let Some(finding) = finding {
             let finding = serde_json::to_value(finding).unwrap_or_default();
             let notice = Notice::new(context.settings.project(), event, &finding, &said);
@@ -323,7 +327,9 @@ impl Watch {
             (self.listener)(&Told::Cause(event, &value, lasted));
             let more = lasted.map_or(String::new(), |lasted| format!("after {}", age(lasted)));
             let project = context.settings.project();
-            self.memory.outbox.push(Notice::new(project, event, &value, &more));
+            self.memory
+                .outbox
+                .push(Notice::new(project, event, &value, &more));
         }
         self.send();
     }

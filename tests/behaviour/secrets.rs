@@ -105,7 +105,8 @@ impl Secrets {
         let mut markers = BTreeMap::new();
         let unique = format!("{:x}", std::process::id());
         let keys = include_str!("../../src/deployment/keys.rs");
-        let names = regex::Regex::new(r#"(?:secret|token|secret_address)\("([A-Z0-9_]+)"\)"#).unwrap();
+        let names =
+            regex::Regex::new(r#"(?:secret|token|secret_address)\("([A-Z0-9_]+)"\)"#).unwrap();
         for found in names.captures_iter(keys) {
             let name = &found[1];
             let marker = format!("planted{}{unique}", name.replace('_', "").to_lowercase());
