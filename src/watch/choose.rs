@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::look::{Look, key};
 use crate::deployment::services::Stack;
-use crate::diagnosis::{Code, Finding, Severity, stopped_on_purpose};
+use crate::diagnosis::{Code, Finding, Severity, nothing_there, stopped_on_purpose};
 use crate::remedy::{self, Remedy, Takes, Wishes};
 
 /// A repair that may be made now.
@@ -94,6 +94,7 @@ pub fn choose(
             stack,
             before,
             stopped: stopped(findings),
+            changed: changed(findings, stack),
             may,
         }
         .into(&mut found);
@@ -109,6 +110,7 @@ struct Group<'a> {
     stack: &'a Stack,
     before: Option<&'a Look>,
     stopped: BTreeSet<&'a str>,
+    changed: BTreeSet<&'a str>,
     may: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
@@ -182,11 +184,22 @@ impl Group<'_> {
     }
 
     fn may_be_made(&self, finding: &Finding, counts_as: &str) -> Result<(), String> {
-        if let Some(service) = &finding.service
-            && self.needs_any(service, &self.stopped)
-        {
-            // To bring it up would start that one as well.
-            return Err("what it needs was stopped by a person (ooy stop)".to_owned());
+        if nothing_there(finding) {
+            // Never started, or taken away by a person: `docker compose down`.
+            return Err("nothing of the deployment is there; a person has to start it".to_owned());
+        }
+        if let Some(service) = &finding.service {
+            // To bring it up would start the one as well, and replace the other.
+            if self.needs_any(service, &self.stopped) {
+                return Err("what it needs was stopped by a person (ooy stop)".to_owned());
+            }
+            if self.needs_any(service, &self.changed) {
+                return Err(
+                    "it, or what it needs, runs with other settings or another image than are \
+                     configured now: to repair it would bring these into force"
+                        .to_owned(),
+                );
+            }
         }
         (self.may)(counts_as)
     }
@@ -203,6 +216,26 @@ pub fn stopped(findings: &[Finding]) -> BTreeSet<&str> {
         .iter()
         .filter(|finding| stopped_on_purpose(finding))
         .filter_map(|finding| finding.service.as_deref())
+        .collect()
+}
+
+/// Services that run and would be replaced by a start.
+fn changed<'a>(findings: &[Finding], stack: &'a Stack) -> BTreeSet<&'a str> {
+    let drifts: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| matches!(finding.code, Code::ConfigDrift | Code::ImageDrift))
+        .collect();
+    let names = |finding: &Finding, service: &str| {
+        finding.is_about(service)
+            || finding.evidence.iter().any(|fact| {
+                fact.what == service || fact.value.split(", ").any(|name| name == service)
+            })
+    };
+    stack
+        .services
+        .iter()
+        .map(|service| service.name.as_str())
+        .filter(|service| drifts.iter().any(|finding| names(finding, service)))
         .collect()
 }
 
@@ -237,6 +270,7 @@ mod tests {
     use super::*;
     use crate::deployment::places::Places;
     use crate::deployment::settings::Settings;
+    use crate::diagnosis::Evidence;
     use jiff::Timestamp;
 
     fn stack() -> Stack {
@@ -304,6 +338,27 @@ mod tests {
         let (choices, left) = made(&findings, "");
         assert_eq!(choices, ["not-running courier"]);
         assert_eq!(left, ["not-running mailroom"]);
+    }
+
+    #[test]
+    fn changed_settings_come_into_force_by_no_repair() {
+        let evidence = Evidence::new("made before the change", "rapidpro, casepro", "compose");
+        let drift = Finding::warning(Code::ConfigDrift, "2 services run with other settings")
+            .evidence(evidence);
+        let findings = [drift, exited("rapidpro-beat"), exited("courier")];
+        let (choices, left) = made(&findings, "");
+        assert_eq!(choices, ["not-running courier"]);
+        assert_eq!(left, ["not-running rapidpro-beat"]);
+    }
+
+    #[test]
+    fn a_deployment_of_which_nothing_is_there_is_started_by_a_person() {
+        let evidence = Evidence::new("containers", "none of the whole deployment", "Docker");
+        let missing = Finding::error(Code::ServiceMissing, "The deployment is not up")
+            .service("courier")
+            .evidence(evidence)
+            .fix("ooy fix not-running");
+        assert!(made(&[missing], "").0.is_empty());
     }
 
     #[test]

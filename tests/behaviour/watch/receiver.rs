@@ -1,5 +1,6 @@
 //! Whoever is to be told, and may be away.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -109,12 +110,15 @@ impl Receiver {
         ids(&self.received)
     }
 
-    /// What a webhook was told.
-    pub fn notices(&self) -> Vec<Value> {
+    /// What a webhook was told. A watch that was killed before it had the answer tells it again,
+    /// under the same id.
+    fn notices(&self) -> Vec<Value> {
         let received = self.received.lock().unwrap();
+        let mut known = BTreeSet::new();
         received
             .iter()
-            .map(|body| serde_json::from_slice(body).unwrap())
+            .map(|body| serde_json::from_slice::<Value>(body).unwrap())
+            .filter(|notice| known.insert(notice["id"].as_str().unwrap().to_owned()))
             .collect()
     }
 

@@ -30,6 +30,8 @@ impl Watching {
     fn with(home: &Home, lines: Arc<Mutex<String>>, interval: &str) -> Self {
         let mut child = home
             .command(&["watch", "-v", "--interval", interval])
+            // As systemd does; here mostly nobody listens.
+            .env("NOTIFY_SOCKET", home.folder.join("notify"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
