@@ -123,6 +123,13 @@ pub enum Command {
   ooy fix --all --yes
   ooy fix --list")]
     Fix(Fix),
+    /// Diagnose every few minutes, repair what loses nothing, report what comes and goes
+    #[command(after_help = "Examples:
+  ooy watch
+  ooy watch --interval 10m
+  ooy watch --once
+  ooy watch --once --dry-run")]
+    Watch(Watch),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -274,6 +281,19 @@ pub struct Fix {
     /// Name the repairs and what each takes away
     #[arg(long, conflicts_with_all = ["problem", "all"])]
     pub list: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// From one look to the next: 5s to 60m
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub interval: String,
+    /// Look once and end: exit code 0 if all is well
+    #[arg(long)]
+    pub once: bool,
+    /// Say what would be repaired; repair nothing and report to nobody
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod operation;
 mod rapidpro;
 mod remedy;
 mod ui;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

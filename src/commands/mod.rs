@@ -7,11 +7,13 @@ mod diagnose;
 mod fix;
 mod history;
 mod init;
+mod lines;
 mod logs;
 mod restart;
 mod start;
 mod status;
 mod stop;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -78,6 +80,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Logs(arguments) => logs::run(&ui, &places, arguments),
         Command::Diagnose(arguments) => diagnose::run(&ui, &places, arguments),
         Command::Fix(arguments) => fix::run(&ui, &places, arguments),
+        Command::Watch(arguments) => watch::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

@@ -94,6 +94,14 @@ const fn secret(name: &'static str) -> Key {
     }
 }
 
+/// An address that is a secret: a token stands in it.
+const fn secret_address(name: &'static str) -> Key {
+    Key {
+        secret: true,
+        ..key(name, "", Kind::Web)
+    }
+}
+
 /// A secret that `ooy init` makes.
 const fn token(name: &'static str) -> Key {
     Key {
@@ -236,6 +244,8 @@ pub const KEYS: &[Key] = &[
     key("CERTIFICATE_DAYS", "21", Kind::Number(1, 365)),
     key("BIGQUERY_HOURS", "26", Kind::Number(1, 1000)),
     key("CALLS_BACKLOG_AGE", "15m", Kind::Interval),
+    key("WATCH_REPAIRS_PER_HOUR", "3", Kind::Number(0, 60)),
+    secret_address("WATCH_WEBHOOK"),
     key(
         "RAPIDPRO_IMAGE",
         "praekeltfoundation/rapidpro:v6.4.8",

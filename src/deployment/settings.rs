@@ -301,6 +301,15 @@ impl Settings {
         {
             secrets.extend(passwords(self.get(name)));
         }
+        // A token within an address may be shown without the rest of it.
+        secrets.extend(
+            KEYS.iter()
+                .filter(|key| key.secret && key.kind == Kind::Web)
+                .filter_map(|key| {
+                    let (_, rest) = self.get(key.name).split_once("://")?;
+                    Some(rest.split_once('/')?.1.to_owned())
+                }),
+        );
         Mask::new(secrets)
     }
 
@@ -456,6 +465,20 @@ MAILROOM_AUTH_TOKEN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4
         }
         let mask = settings.mask();
         assert_eq!(mask.apply("hunter2%40x hunter2@x"), "******** ********");
+    }
+
+    #[test]
+    fn a_token_within_an_address_is_a_secret_with_and_without_the_rest() {
+        let (settings, faults) = read(&format!(
+            "{COMPLETE}WATCH_WEBHOOK=https://hooks.example.org/services/T0/s3cret\n"
+        ));
+        assert_eq!(faults, Vec::<String>::new());
+        let shown = format!("{:?}", settings.shown());
+        assert!(!shown.contains("s3cret"), "{shown}");
+        let mask = settings.mask();
+        let said =
+            mask.apply("POST https://hooks.example.org/services/T0/s3cret, /services/T0/s3cret");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod samples;
 mod scene;
 
 pub use check::{Check, Halt};
-pub use checks::{Past, find, stopped_on_purpose};
+pub use checks::{Past, find, nothing_there, stopped_on_purpose};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};

@@ -209,3 +209,29 @@ pub fn name_of(uid: u32) -> Option<String> {
             (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
         })
 }
+
+/// Name of this machine, as the kernel has it.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    crate::host::text::shorten(name.trim(), 64)
+}
+
+/// Gives memory that was freed back to the kernel: for a process that works for a second and then
+/// sleeps for minutes, for months.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Lets all threads share two pools of memory instead of having one each: short-lived ones would
+/// leave theirs behind, half empty. To be called before any thread exists.
+pub fn share_memory_pools() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator's own (mallopt(3)).
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}

@@ -55,11 +55,39 @@ impl std::fmt::Debug for Dsn {
     }
 }
 
+/// How bad something is, in Sentry's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something will not work for long.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
 /// Something to report. Holds no secret and no telephone number: it leaves the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The headline.
     pub message: String,
+    /// The part of `ooy` that reports: `ooy.calls`.
+    pub logger: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// 32 hexadecimal digits: of two with the same ones Sentry keeps one. None: some that no other
+    /// has.
+    pub id: Option<String>,
     /// Reports with the same one are one issue at Sentry.
     pub fingerprint: String,
     /// Names and values shown beside it.
@@ -70,7 +98,8 @@ pub struct Report {
 pub fn send(dsn: &Dsn, report: &Report) -> Result<(), String> {
     let roots = ureq::tls::RootCerts::WebPki;
     let transport = Transport::new(roots);
-    let body = envelope(report, &id(), jiff::Timestamp::now());
+    let id = report.id.clone().unwrap_or_else(id);
+    let body = envelope(report, &id, jiff::Timestamp::now());
     let auth = format!(
         "Sentry sentry_version=7, sentry_client=ooy/{}, sentry_key={}",
         env!("CARGO_PKG_VERSION"),
@@ -108,8 +137,8 @@ fn envelope(report: &Report, id: &str, at: jiff::Timestamp) -> String {
         "event_id": id,
         "timestamp": at.to_string(),
         "platform": "other",
-        "level": "error",
-        "logger": "ooy.calls",
+        "level": report.level.word(),
+        "logger": report.logger,
         "release": concat!("ooy@", env!("CARGO_PKG_VERSION")),
         "message": { "formatted": report.message },
         "fingerprint": [report.fingerprint],
@@ -159,6 +188,9 @@ mod tests {
     fn an_envelope_says_how_long_its_event_is() {
         let report = Report {
             message: "calls are not delivered: the token is refused".to_owned(),
+            logger: "ooy.calls",
+            level: Level::Warning,
+            id: None,
             fingerprint: "calls-token".to_owned(),
             tags: vec![("waiting", "3".to_owned())],
         };
@@ -170,5 +202,7 @@ mod tests {
         let event: serde_json::Value = serde_json::from_str(lines[2]).unwrap();
         assert_eq!(event["tags"]["waiting"], "3");
         assert_eq!(event["event_id"], "0123");
+        assert_eq!(event["logger"], "ooy.calls");
+        assert_eq!(event["level"], "warning");
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Home, stand_in, until};
+use crate::watch::Watching;
 
 /// A dockerd with its own data, socket and network namespace.
 struct Engine {
@@ -171,6 +172,7 @@ fn the_daemon_restarts_and_crashes() {
 
     restarts_while_start_waits(&home, &mut engine);
     comes_back_after_a_crash(&home, &mut engine);
+    the_watch_looks_at_once(&home, &mut engine);
     drop(home);
 }
 
@@ -189,6 +191,24 @@ fn restarts_while_start_waits(home: &Home, engine: &mut Engine) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 of 1 ready"), "{said}");
+}
+
+/// It does not wait for its next round, which is an hour away.
+fn the_watch_looks_at_once(home: &Home, engine: &mut Engine) {
+    home.set("WATCH_REPAIRS_PER_HOUR", "WATCH_REPAIRS_PER_HOUR=0");
+    let watching = Watching::every(home, "60m");
+    let looks = || watching.said().matches("looked at").count();
+    until("it has looked", Duration::from_secs(60), || looks() == 1);
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
+        let before = looks();
+        engine.end(signal);
+        engine.start();
+        until("it looks again", Duration::from_secs(60), || {
+            looks() > before
+        });
+    }
+    let said = watching.said();
+    assert!(said.contains("Docker was away and answers again"), "{said}");
 }
 
 /// `unless-stopped` would not; and what `ooy stop` stopped stays stopped.

@@ -27,5 +27,6 @@ mod secrets;
 mod settings;
 mod start;
 mod tracer;
+mod watch;
 mod whole;
 mod world;

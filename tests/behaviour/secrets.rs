@@ -51,6 +51,7 @@ const COMMANDS: &[&[&str]] = &[
     &["calls", "dialplan"],
     &["restart", "contentrepo", "--yes"],
     &["stop", "bigquery-sync", "--yes"],
+    &["watch", "--once", "--interval", "5s"],
     &["history"],
     &["history", "-v"],
     &["init"],
@@ -104,13 +105,15 @@ impl Secrets {
         let mut markers = BTreeMap::new();
         let unique = format!("{:x}", std::process::id());
         let keys = include_str!("../../src/deployment/keys.rs");
-        let names = regex::Regex::new(r#"(?:secret|token)\("([A-Z0-9_]+)"\)"#).unwrap();
+        let names =
+            regex::Regex::new(r#"(?:secret|token|secret_address)\("([A-Z0-9_]+)"\)"#).unwrap();
         for found in names.captures_iter(keys) {
             let name = &found[1];
             let marker = format!("planted{}{unique}", name.replace('_', "").to_lowercase());
-            let value = match name.ends_with("_DSN") {
-                true => format!("http://{marker}@127.0.0.1:9/1"),
-                false => marker.clone(),
+            let value = match name.rsplit('_').next() {
+                Some("DSN") => format!("http://{marker}@127.0.0.1:9/1"),
+                Some("WEBHOOK") => format!("http://127.0.0.1:9/{marker}"),
+                _ => marker.clone(),
             };
             home.set(name, &format!("{name}={value}"));
             markers.insert(name.to_owned(), marker);

@@ -15,8 +15,8 @@ use crate::agi::spool::Incoming;
 use crate::agi::time;
 use crate::deployment::places::Places;
 use crate::fault::{Fault, Result};
-use crate::host::sentry::{self, Dsn, Report};
-use crate::host::{clock, text};
+use crate::host::sentry::{self, Dsn, Level, Report};
+use crate::host::{clock, process};
 use crate::rapidpro::Client;
 
 /// So long a deliverer that a new call has woken leaves disk and processor to `ooy agi`, which is
@@ -159,15 +159,17 @@ impl World for Real<'_> {
         if settings.sentry_dsn.is_empty() {
             return true;
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         // Titles hold no telephone numbers; RapidPro's own words might.
         let report = Report {
             message: settings.mask().apply(&fault.title),
+            logger: "ooy.calls",
+            level: Level::Error,
+            id: None,
             fingerprint: format!("ooy-calls-{}", decide::code(stop)),
             tags: vec![
                 ("reason", decide::code(stop).to_owned()),
                 ("waiting", waiting.to_string()),
-                ("host", text::shorten(host.trim(), 64)),
+                ("host", process::host_name()),
             ],
         };
         let sent = Dsn::parse(&settings.sentry_dsn)

@@ -10,6 +10,7 @@ use crate::agi::fastagi::{self, Listener};
 use crate::agi::settings::{CallSettings, Listen};
 use crate::agi::spool::{Busy, Spool};
 use crate::cli::CallsServe;
+use crate::commands::lines::Log;
 use crate::commands::{Failure, Outcome, block};
 use crate::deployment::places::Places;
 use crate::fault::Fault;
@@ -204,7 +205,7 @@ fn tell(log: &Log, reporter: &Reporter, event: Event) {
         Event::Trouble(words) => log.warn(&words),
         Event::Stopped { news: false, .. } => {}
         Event::Stopped { fault, .. } => {
-            log.fault(fault);
+            log.fault("nothing is delivered:", fault);
             notify::status(&fault.title);
         }
         Event::Resumed => {
@@ -241,39 +242,5 @@ fn json(reporter: &Reporter, event: &Event) {
         }
         Event::Resumed => reporter.tell("calls", Kind::Ready, None, ""),
         _ => {}
-    }
-}
-
-/// Lines for the journal, or for whoever looks. The journal has the time itself.
-#[derive(Clone)]
-struct Log(Ui);
-
-impl Log {
-    fn stamped(line: &str) -> String {
-        let line = text::sanitize(line);
-        if std::env::var_os("JOURNAL_STREAM").is_some() {
-            return line;
-        }
-        let now = jiff::Zoned::now();
-        format!("{} {line}", now.strftime("%H:%M:%S"))
-    }
-
-    fn say(&self, line: &str) {
-        self.0.say(&Self::stamped(line));
-    }
-
-    fn detail(&self, line: &str) {
-        if self.0.verbose {
-            self.say(line);
-        }
-    }
-
-    fn warn(&self, line: &str) {
-        self.0.tell(&Self::stamped(&format!("warning: {line}")));
-    }
-
-    fn fault(&self, fault: &Fault) {
-        self.0.tell(&Self::stamped("nothing is delivered:"));
-        self.0.fault(fault);
     }
 }

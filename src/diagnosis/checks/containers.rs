@@ -9,7 +9,7 @@ mod readiness;
 mod restarts;
 mod state;
 
-pub use state::stopped_on_purpose;
+pub use state::{nothing_there, stopped_on_purpose};
 
 use super::operations::concerned;
 use crate::deployment::services::Stack;

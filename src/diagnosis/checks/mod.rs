@@ -22,7 +22,7 @@ mod redis;
 mod service;
 mod settings;
 
-pub use self::containers::stopped_on_purpose;
+pub use self::containers::{nothing_there, stopped_on_purpose};
 pub use self::operations::past::Past;
 use super::cause::Rule;
 use super::check::{Check, Subject};

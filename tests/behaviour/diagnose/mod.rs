@@ -26,6 +26,8 @@ pub mod services;
 mod settings;
 pub mod workspace;
 
+pub use workspace::Gate;
+
 /// The promise of this folder, kept for codes that come later too.
 #[test]
 fn every_finding_code_has_a_test_that_makes_its_fault() {
