@@ -11,8 +11,8 @@ mod run;
 mod samples;
 mod scene;
 
-pub use check::Check;
-pub use checks::{Past, find, stopped_on_purpose};
+pub use check::{Check, Halt};
+pub use checks::{Log, Past, container_logs, find, stopped_on_purpose, unused_images};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};
