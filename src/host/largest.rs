@@ -66,10 +66,11 @@ pub fn largest(top: &Path, limit: Duration, most: usize) -> Largest {
             }
             here += size;
         }
-        let depth = folder
+        let told = leaf(&folder);
+        let depth = told
             .strip_prefix(top)
             .map_or(0, |rest| rest.components().count());
-        let named = folder.ancestors().skip(depth.saturating_sub(DEPTH));
+        let named = told.ancestors().skip(depth.saturating_sub(DEPTH));
         for ancestor in named.take_while(|ancestor| *ancestor != top) {
             *sizes.entry(ancestor.to_owned()).or_default() += here;
         }
@@ -78,6 +79,24 @@ pub fn largest(top: &Path, limit: Duration, most: usize) -> Largest {
         takers: tell(&sizes, most),
         complete,
     }
+}
+
+/// Names of Docker's layers say nothing to a person: they count for the folder of all of them.
+fn leaf(folder: &Path) -> &Path {
+    let layers = |path: &&Path| path.file_name().is_some_and(|name| name == "overlay2");
+    folder.ancestors().find(layers).unwrap_or(folder)
+}
+
+/// The topmost folder of the file system that holds `path`. Not the mount point: Docker mounts
+/// its own folder on itself, and that is a part only.
+pub fn top_of(path: &Path) -> PathBuf {
+    let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).ok();
+    let here = device(path);
+    path.ancestors()
+        .take_while(|ancestor| device(ancestor) == here)
+        .last()
+        .unwrap_or(path)
+        .to_owned()
 }
 
 /// A folder of which one part takes nearly all says less than that part.
@@ -99,6 +118,9 @@ fn tell(sizes: &BTreeMap<PathBuf, u64>, most: usize) -> Vec<Taker> {
         })
         .collect();
     takers.sort_by(|a, b| b.size.cmp(&a.size).then(a.path.cmp(&b.path)));
+    // What is a hundredth of the largest is not what filled the disk.
+    let least = takers.first().map_or(0, |first| first.size / 100);
+    takers.retain(|taker| taker.size >= least);
     takers.truncate(most);
     takers
 }
@@ -117,6 +139,7 @@ mod tests {
             ("var/log/c", 300),
             ("home/d", 100),
             ("x/1/2/3/4/5/6/e", 200),
+            ("overlay2/abc/diff/e", 10),
         ] {
             let path = at(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -124,7 +147,7 @@ mod tests {
         }
         fs::hard_link(at("var/log/c"), at("var/log/again")).unwrap();
         std::os::unix::fs::symlink(at("var"), at("home/link")).unwrap();
-        let found = largest(folder.path(), Duration::from_secs(10), 4);
+        let found = largest(folder.path(), Duration::from_secs(10), 9);
         assert!(found.complete);
         let names: Vec<&Path> = found
             .takers
@@ -134,6 +157,7 @@ mod tests {
         assert_eq!(names[0], Path::new("var"), "{found:?}");
         assert_eq!(names[1], Path::new("var/lib/docker"), "{found:?}");
         assert!(names.contains(&Path::new("x/1/2/3")), "{found:?}");
+        assert!(names.contains(&Path::new("overlay2")), "{found:?}");
         let sum: u64 = found.takers.iter().map(|taker| taker.size).sum();
         assert!(sum < 4 * 1024 * 1024, "{found:?}");
     }
@@ -143,6 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let found = largest(folder.path(), Duration::ZERO, 4);
         assert!(!found.complete && found.takers.is_empty());
+        assert_eq!(top_of(Path::new("/proc/self/fd")), Path::new("/proc"));
         assert!(!largest(Path::new("/no/such"), Duration::from_secs(1), 4).complete);
     }
 }

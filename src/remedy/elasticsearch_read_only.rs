@@ -83,7 +83,7 @@ pub(super) async fn release(job: &Job, scene: &Scene) -> Result<Option<String>, 
         return Err(no_room(job, disk.used, mark));
     }
     let reporter = &job.context.reporter;
-    reporter.tell("release", Kind::Started, None, "taking the block away");
+    reporter.tell("unblock", Kind::Started, None, "taking the block away");
     node.release().await.map_err(asked)?;
     let index = blocked
         .iter()
@@ -98,7 +98,7 @@ pub(super) async fn release(job: &Job, scene: &Scene) -> Result<Option<String>, 
     };
     let detail = format!("{what} may be written again");
     let took = Some(began.elapsed());
-    reporter.tell("release", Kind::Done, took, detail);
+    reporter.tell("unblock", Kind::Done, took, detail);
     Ok(Some(
         "Elasticsearch takes changes again (it has just carried out one)".to_owned(),
     ))

@@ -82,7 +82,7 @@ pub async fn collect(scene: &Scene, job: &Job, found: Found) -> Result<Vec<Item>
         items.extend(logs.into_iter().filter_map(|log| {
             let oversized = log.size > limit;
             let worth_it = found.full && log.size > WORTH_IT;
-            (oversized || worth_it).then(|| Item {
+            (oversized || worth_it).then_some(Item {
                 size: log.size,
                 what: What::Log(log),
                 only_while_full: !oversized,

@@ -44,6 +44,9 @@ pub const REMEDY: Remedy = Remedy {
     plan: |job| -> Planning { Box::pin(plan(job)) },
 };
 
+/// With so many bytes free a start is worth the attempt on a disk that is still full.
+const ENOUGH_TO_START: u64 = 256 * 1024 * 1024;
+
 /// What was found, and so what is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Found {
@@ -194,7 +197,13 @@ impl Work {
             self.found.low && self.limits.is_low(space)
         };
         if short {
-            return Err(vec![still_short(&self, &freed).await]);
+            let mut faults = vec![still_short(&self, &freed).await];
+            // The little that was freed may be enough to go on with.
+            if self.found.full && space.available >= ENOUGH_TO_START {
+                let after = after::see_to_it(&self.job, true).await;
+                faults.extend(after.err().into_iter().flatten());
+            }
+            return Err(faults);
         }
         let mut said = vec![freed.told()];
         if self.found.short() || self.job.resumes {
@@ -227,7 +236,6 @@ async fn nothing_to_free(job: &Job, root: &Path, found: Found) -> Refusal {
         Ok(space) => space,
         Err(fault) => return Refusal::Fault(fault),
     };
-    let mount = space.mount_point.clone();
     let fault = Fault::problem(
         "disk: nothing that ooy may free",
         "no log is oversized, no image is unused, there is no build cache: what takes the room is \
@@ -235,7 +243,7 @@ async fn nothing_to_free(job: &Job, root: &Path, found: Found) -> Refusal {
     )
     .evidence(used(&space))
     .why("what it is for, and whether it can go, a person has to decide");
-    let fault = tell::with_largest(fault, &mount, &job.context.mask).await;
+    let fault = tell::with_largest(fault, root, &job.context.mask).await;
     Refusal::Fault(Box::new(fault.next(job.again.clone())))
 }
 
@@ -260,16 +268,15 @@ async fn still_short(work: &Work, freed: &free::Freed) -> Fault {
         fault = fault.evidence(work.job.context.mask.apply(complaint));
     }
     let fault = fault.why("PostgreSQL and Elasticsearch stop writing on a full disk; what else can go, a person has to decide");
-    tell::with_largest(fault, &space.mount_point, &work.job.context.mask)
+    tell::with_largest(fault, &work.root, &work.job.context.mask)
         .await
         .next(work.job.again.clone())
 }
 
 fn used(space: &Space) -> String {
     format!(
-        "{} on {}: {} % of {} used, {} free",
+        "{} with Docker's data: {} % of {} used, {} free",
         space.device,
-        space.mount_point.display(),
         space.used_percent,
         human(space.total),
         human(space.available)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::deployment::mask::Mask;
 use crate::fault::Fault;
 use crate::host::disk::human;
-use crate::host::largest::{Largest, Taker, largest};
+use crate::host::largest::{Largest, Taker, largest, top_of};
 use crate::host::open_files::{self, Deleted};
 use crate::host::text;
 
@@ -32,19 +32,20 @@ const KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
-/// The fault with the largest folders of a file system, and what can be done about them.
-pub async fn with_largest(fault: Fault, top: &Path, mask: &Mask) -> Fault {
-    let top = top.to_owned();
-    let place = top.clone();
+/// The fault with the largest folders of the file system that holds a place, and what can be done about them.
+pub async fn with_largest(fault: Fault, place: &Path, mask: &Mask) -> Fault {
+    let place = place.to_owned();
     let looked = tokio::task::spawn_blocking(move || look(&place)).await;
-    let (largest, deleted) = looked.unwrap_or_default();
+    let (top, largest, deleted) = looked.unwrap_or_default();
     say(fault, &top, &largest, &deleted, mask)
 }
 
-fn look(top: &PathBuf) -> (Largest, Vec<Deleted>) {
-    let device = std::fs::metadata(top).map(|about| about.dev());
+fn look(place: &Path) -> (PathBuf, Largest, Vec<Deleted>) {
+    let top = top_of(place);
+    let device = std::fs::metadata(&top).map(|about| about.dev());
     let deleted = device.and_then(open_files::deleted).unwrap_or_default();
-    (largest(top, LIMIT, MOST), deleted)
+    let largest = largest(&top, LIMIT, MOST);
+    (top, largest, deleted)
 }
 
 fn say(mut fault: Fault, top: &Path, largest: &Largest, deleted: &[Deleted], mask: &Mask) -> Fault {

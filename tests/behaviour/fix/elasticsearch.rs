@@ -73,7 +73,7 @@ fn an_index_that_is_read_only(home: &Home) {
              WHERE id = (SELECT min(id) FROM contacts_contact)"
         ));
         if killed {
-            home.fix_killed_at(&["elasticsearch-read-only"], "release", "started");
+            home.fix_killed_at(&["elasticsearch-read-only"], "unblock", "started");
             home.fix(&["elasticsearch-read-only"]).expect(0);
         } else {
             let said = home.fixes(&["elasticsearch-read-only"]);
