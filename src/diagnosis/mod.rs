@@ -13,7 +13,9 @@ mod samples;
 mod scene;
 
 pub use check::{Check, Halt};
-pub use checks::{Past, find, nothing_there, stopped_on_purpose};
+pub use checks::{
+    Log, Past, container_logs, find, nothing_there, stopped_on_purpose, unused_images,
+};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};

@@ -12,6 +12,7 @@ pub mod images;
 pub mod logs;
 pub mod oneoff;
 mod ping;
+pub mod reclaim;
 pub mod system;
 
 use std::io;
@@ -169,6 +170,9 @@ impl From<bollard::errors::Error> for Error {
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
+    socket: String,
+    /// The version of the API that is spoken.
+    api: (u32, u32),
     /// The Engine's version: `20.10.24`.
     pub version: String,
 }
@@ -231,6 +235,8 @@ impl Engine {
             // bollard 0.21 never sends the version (crates.md, finding 1), so that every Engine
             // would answer in its own newest dialect. To be removed with bollard 0.22.
             docker: docker.with_request_modifier(move |request| with_version(request, api)),
+            socket,
+            api,
             version,
         })
     }

@@ -21,6 +21,8 @@ pub struct UnusedImage {
     pub tags: Vec<String>,
     /// Its size with all its layers, those included that other images use too.
     pub size: u64,
+    /// The compose project that it was built for, if it was.
+    pub project: Option<String>,
 }
 
 /// What is on this Engine beside the deployment.
@@ -93,6 +95,7 @@ impl Engine {
                         .unwrap_or_else(|| short.chars().take(12).collect()),
                     tags,
                     size: u64::try_from(image.size).unwrap_or_default(),
+                    project: image.labels.get(PROJECT_LABEL).cloned(),
                     id: image.id,
                 }
             })

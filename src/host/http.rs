@@ -76,6 +76,21 @@ pub async fn post(
     exchange(address, &request, deadline).await
 }
 
+/// Sends a request that changes something, with a body of JSON or none.
+pub async fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+    deadline: Duration,
+) -> Result<Answer, String> {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ooy\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    exchange(address, &request, deadline).await
+}
+
 async fn exchange(
     address: SocketAddr,
     request: &str,

@@ -11,6 +11,15 @@ pub const MAX_MAP_COUNT_WANTED: u64 = 262_144;
 /// The value of a kernel setting, by its name as sysctl writes it: `vm.max_map_count`. Without
 /// the final line feed.
 pub fn read(name: &str) -> io::Result<String> {
+    Ok(fs::read_to_string(path(name)?)?.trim_end().to_owned())
+}
+
+/// Sets it, until the next boot. Root only, and not where a container shows it read-only.
+pub fn write(name: &str, value: &str) -> io::Result<()> {
+    fs::write(path(name)?, value)
+}
+
+fn path(name: &str) -> io::Result<std::path::PathBuf> {
     let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if !name.bytes().all(known) || name.split('.').any(str::is_empty) {
         return Err(io::Error::new(
@@ -18,8 +27,7 @@ pub fn read(name: &str) -> io::Result<String> {
             "not the name of a kernel setting",
         ));
     }
-    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-    Ok(fs::read_to_string(path)?.trim_end().to_owned())
+    Ok(Path::new("/proc/sys").join(name.replace('.', "/")))
 }
 
 /// The value of `vm.max_map_count`: memory areas a process may have.

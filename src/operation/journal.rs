@@ -1,6 +1,7 @@
 //! The journal: what was begun, by whom, and how it ended. One JSON object a line, each on disk
 //! before the step that it announces.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -74,7 +75,13 @@ struct Journal {
     id: String,
     operation: String,
     user: String,
+    /// Lines for which there was no room yet: a repair may be making some, and how it began is
+    /// what a later run has to know.
+    unwritten: RefCell<Vec<u8>>,
 }
+
+/// So many bytes of them are kept.
+const MOST_UNWRITTEN: usize = 64 * 1024;
 
 impl Journal {
     fn open(state: &Path, asked: &str) -> std::io::Result<Self> {
@@ -96,6 +103,7 @@ impl Journal {
             ),
             operation: asked.to_owned(),
             user: process::user_name(),
+            unwritten: RefCell::default(),
         })
     }
 
@@ -140,9 +148,17 @@ impl Journal {
         if let Ok(mut line) = serde_json::to_vec(&entry) {
             line.push(b'\n');
             let mut file = &self.file;
-            // One write a line: lines of two processes never mix. What cannot be written (full
-            // disk) must not stop the operation.
-            let _ = file.write_all(&line);
+            let mut text = self.unwritten.take();
+            text.append(&mut line);
+            // One write: lines of two processes never mix. What cannot be written (full disk) must
+            // not stop the operation, and is tried again with the next line. A part of it may be
+            // there: what follows begins on a line of its own.
+            if file.write_all(&text).is_err() && text.len() <= MOST_UNWRITTEN {
+                if text.first() != Some(&b'\n') {
+                    text.insert(0, b'\n');
+                }
+                self.unwritten.replace(text);
+            }
             // Only what a later run reasons about is worth a flush: begin and end.
             if step == "operation" {
                 let _ = file.sync_data();
@@ -261,6 +277,22 @@ mod tests {
                 .iter()
                 .all(|e| e.id == entries[0].id && e.operation == "start mailroom")
         );
+    }
+
+    #[test]
+    fn what_found_no_room_is_written_with_the_next_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path(), "fix disk-space").unwrap();
+        let good = std::mem::replace(&mut journal.file, File::create("/dev/full").unwrap());
+        journal.write("operation", None, "started", None, "");
+        journal.write("free", None, "done", None, "");
+        assert!(operations(folder.path()).is_empty());
+        journal.file = good;
+        journal.write("operation", None, "done", None, "");
+        let operations = operations(folder.path());
+        assert_eq!(operations.len(), 1);
+        assert_eq!(operations[0].result, "done");
+        assert_eq!(read(folder.path()).len(), 3);
     }
 
     #[test]

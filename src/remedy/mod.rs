@@ -5,6 +5,7 @@ mod boot;
 mod casepro_sync;
 mod celery;
 mod disk_space;
+mod elasticsearch;
 mod elasticsearch_read_only;
 mod looked;
 mod max_map_count;
@@ -96,10 +97,12 @@ pub struct Job {
 impl Job {
     /// A fresh look at the deployment: each thing is fetched once, when it is first asked for.
     pub fn look(&self) -> Rc<Scene> {
-        Rc::new(Scene::new(
-            self.context.clone(),
-            self.wrong_settings.clone(),
-        ))
+        Rc::new(self.scene())
+    }
+
+    /// The same, for a run of checks, which keeps its figures.
+    pub fn scene(&self) -> Scene {
+        Scene::new(self.context.clone(), self.wrong_settings.clone())
     }
 
     /// A command line of `ooy` for this deployment.

@@ -12,6 +12,8 @@ use crate::diagnosis::cause::{When, rule};
 use crate::diagnosis::check::{Check, Looking, Subject};
 use crate::diagnosis::{Code, Finding};
 
+pub use leftovers::beside as unused_images;
+pub use logs::{Log, logs as container_logs};
 pub use places::{CALLS, DOCKER, POSTGRES, REDIS};
 
 /// The checks of this subject.

@@ -23,6 +23,7 @@ mod service;
 mod settings;
 
 pub use self::containers::{nothing_there, stopped_on_purpose};
+pub use self::disk::{Log, container_logs, unused_images};
 pub use self::operations::past::Past;
 use super::cause::Rule;
 use super::check::{Check, Subject};

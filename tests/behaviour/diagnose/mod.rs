@@ -10,7 +10,7 @@ mod certificates;
 mod containers;
 mod contentrepo;
 pub mod data;
-mod disk;
+pub mod disk;
 mod elasticsearch;
 mod engine;
 mod healthy;
