@@ -23,6 +23,7 @@ pub mod reach;
 pub mod redis;
 pub mod sentry;
 pub mod sysctl;
+pub mod systemd;
 pub mod text;
 pub mod tls;
 pub mod url;

@@ -22,7 +22,7 @@ mod redis;
 mod service;
 mod settings;
 
-pub use self::containers::stopped_on_purpose;
+pub use self::containers::{DOCKER_UNIT, docker_is_off, stopped_on_purpose, would_stay_down};
 pub use self::operations::past::Past;
 use super::cause::Rule;
 use super::check::{Check, Subject};
