@@ -85,12 +85,12 @@ impl Change<'_> {
     }
 
     fn again(&self) -> String {
-        self.deployment.command(self.asked)
+        super::command(self.deployment, self.systemd, self.asked)
     }
 
     /// Only root may change what this machine starts; an image is a folder like any other.
     fn permitted(&self) -> Result<()> {
-        if process::is_root() || self.systemd.folder() != Systemd::of_this_host().folder() {
+        if process::is_root() || self.systemd.root().is_some() {
             return Ok(());
         }
         Err(Box::new(
@@ -108,6 +108,7 @@ impl Change<'_> {
     async fn enable(&self) -> Result<Changed> {
         let look = Look::new(self.deployment, self.systemd).await?;
         self.nobody_elses(&look)?;
+        self.tidy(look.units.iter().map(|seen| seen.unit.name.as_str()));
         let mut changed = 0;
         for path in &look.left {
             changed += self.remove(path, "no longer needed").await?;
@@ -168,6 +169,10 @@ impl Change<'_> {
         let folder = self.systemd.folder();
         let failed = |error: std::io::Error| Box::new(self.not_written(&folder, &error));
         let paths = of_deployment(self.deployment, &folder).map_err(failed)?;
+        let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+        let all = Look::new(self.deployment, self.systemd).await;
+        let all = all.map(|look| look.units).unwrap_or_default();
+        self.tidy(names.chain(all.iter().map(|seen| seen.unit.name.as_str())));
         let mut changed = 0;
         for path in &paths {
             changed += self.remove(path, "removed").await?;
@@ -178,10 +183,30 @@ impl Change<'_> {
             }
             let left = of_deployment(self.deployment, &folder).map_err(failed)?;
             if let Some(path) = left.first() {
-                return Err(Box::new(self.not_so(format!("{} is there", path.display()))));
+                return Err(Box::new(
+                    self.not_so(format!("{} is there", path.display())),
+                ));
             }
         }
         Ok(changed)
+    }
+
+    /// Removes what a run that was killed has written beside the place of a unit, and not yet put
+    /// there (`.ooy.service.1234`). systemd does not look at it.
+    fn tidy<'n>(&self, names: impl Iterator<Item = &'n str>) {
+        let beginnings: Vec<String> = names.map(|name| format!(".{name}.")).collect();
+        let entries = std::fs::read_dir(self.systemd.folder());
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let left = beginnings.iter().any(|beginning| {
+                name.to_str()
+                    .and_then(|name| name.strip_prefix(beginning))
+                    .is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
+            });
+            if left && !self.dry_run {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// First what it does, then its start at boot, then the file: cut off anywhere, the file still
@@ -277,10 +302,7 @@ impl Change<'_> {
     /// Looks again: all is as it was to be.
     async fn verify(&self) -> Result<()> {
         let look = Look::new(self.deployment, self.systemd).await?;
-        let bad = look
-            .units
-            .iter()
-            .find(|seen| !settled(seen, self.systemd));
+        let bad = look.units.iter().find(|seen| !settled(seen, self.systemd));
         match bad {
             None => Ok(()),
             Some(seen) => {
@@ -288,7 +310,11 @@ impl Change<'_> {
                     "" => "systemd does not run",
                     word => word,
                 };
-                let enabled = if seen.enabled { "enabled" } else { "not enabled" };
+                let enabled = if seen.enabled {
+                    "enabled"
+                } else {
+                    "not enabled"
+                };
                 let seen = format!("{}: {enabled}, {active}", seen.unit.name);
                 Err(Box::new(self.not_so(seen)))
             }
@@ -302,7 +328,7 @@ impl Change<'_> {
         )
         .evidence(seen)
         .why("after the next boot the deployment may not be as it was to be")
-        .next(self.deployment.command("boot status"))
+        .next(super::command(self.deployment, self.systemd, "boot status"))
         .next("sudo journalctl -b -n 50 -u 'ooy*'")
     }
 
@@ -342,4 +368,3 @@ pub fn masked(state: &str, again: &str) -> Fault {
     .next(format!("sudo systemctl unmask {DOCKER_UNIT}"))
     .next(again)
 }
-

@@ -68,6 +68,15 @@ impl Deployment {
     }
 }
 
+/// A command line as the operator has to type it, for the same machine.
+pub fn command(deployment: &Deployment, systemd: &Systemd, rest: &str) -> String {
+    let command = deployment.command(rest);
+    match systemd.root() {
+        Some(root) => format!("{command} --root {}", root.display()),
+        None => command,
+    }
+}
+
 /// Whose the spool is; before there is one, who will hand calls in.
 fn calls_user(places: &Places) -> String {
     use std::os::unix::fs::MetadataExt as _;

@@ -102,10 +102,12 @@ impl Look {
 /// This executable. One that was replaced while it ran is in the same place.
 fn executable() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
-    Ok(match path.to_str().and_then(|p| p.strip_suffix(" (deleted)")) {
-        Some(place) => PathBuf::from(place),
-        None => path,
-    })
+    Ok(
+        match path.to_str().and_then(|p| p.strip_suffix(" (deleted)")) {
+            Some(place) => PathBuf::from(place),
+            None => path,
+        },
+    )
 }
 
 fn file(deployment: &Deployment, unit: &Unit, path: &Path) -> io::Result<File> {

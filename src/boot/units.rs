@@ -119,9 +119,10 @@ pub fn units(deployment: &Deployment, executable: &Path) -> Result<Vec<Unit>> {
 
 /// `/usr/local/bin/ooy`, or with the folder of the deployment behind it.
 fn command(deployment: &Deployment, executable: &Path) -> Result<String> {
-    let word = |path: &Path| {
-        path.to_str().and_then(quoted).ok_or_else(|| {
-            Box::new(
+    let word =
+        |path: &Path| {
+            path.to_str().and_then(quoted).ok_or_else(|| {
+                Box::new(
                 Fault::usage(
                     format!("{}: cannot stand in a unit", path.to_string_lossy().escape_debug()),
                     "systemd takes no name with a line break or another control character in it",
@@ -130,8 +131,8 @@ fn command(deployment: &Deployment, executable: &Path) -> Result<String> {
                 .why("nothing was installed")
                 .next(deployment.places.command("boot enable")),
             )
-        })
-    };
+            })
+        };
     let executable = word(executable)?;
     Ok(match &deployment.places.home {
         None => executable,
@@ -207,7 +208,11 @@ mod tests {
             ]
         );
         let watch = &all(&deployment(Some("/srv")))[1];
-        assert!(watch.text.contains("After=network-online.target ooy-hotline.service\n"));
+        assert!(
+            watch
+                .text
+                .contains("After=network-online.target ooy-hotline.service\n")
+        );
     }
 
     #[test]

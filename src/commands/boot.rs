@@ -31,7 +31,9 @@ fn enable(ui: &Ui, places: &Places, arguments: &BootChange) -> Outcome {
     let done = match (deployment.only_calls, systemd.is_live()) {
         (true, _) => "finished calls are taken and delivered, after a boot as well",
         (false, true) => "what runs comes back in its order after a boot, and is watched over",
-        (false, false) => "after its next boot that machine brings up what ran, and watches over it",
+        (false, false) => {
+            "after its next boot that machine brings up what ran, and watches over it"
+        }
     };
     conclude(ui, arguments, changed, done);
     Ok(0)
@@ -66,7 +68,11 @@ fn conclude(ui: &Ui, arguments: &BootChange, changed: usize, done: &str) {
         let count = human::count(changed, "change");
         return ui.say(&format!("nothing was done (--dry-run): {count} to make"));
     }
-    let nothing = if changed == 0 { " · nothing to do" } else { "" };
+    let nothing = if changed == 0 {
+        " · nothing to do"
+    } else {
+        ""
+    };
     ui.say(&format!("✓ {done}{nothing}"));
 }
 
@@ -81,12 +87,13 @@ fn status(ui: &Ui, places: &Places, arguments: &BootStatus) -> Outcome {
     if ui.json {
         ui.json(&status)?;
     } else {
-        show(ui, places, &status)?;
+        let enable = boot::command(&deployment, &systemd, "boot enable");
+        show(ui, &status, &enable)?;
     }
     Ok(u8::from(!status.ok))
 }
 
-fn show(ui: &Ui, places: &Places, status: &Status) -> Result<(), Failure> {
+fn show(ui: &Ui, status: &Status, enable: &str) -> Result<(), Failure> {
     let mut rows = vec![
         ["UNIT", "FILE", "AT BOOT", "NOW", "DOES"]
             .map(str::to_owned)
@@ -118,7 +125,7 @@ fn show(ui: &Ui, places: &Places, status: &Status) -> Result<(), Failure> {
         ui.out(&format!("Docker's own unit is {}", status.docker))?;
     }
     if !status.ok {
-        ui.out(&format!("next: {}", places.command("boot enable")))?;
+        ui.out(&format!("next: {enable}"))?;
     }
     Ok(())
 }

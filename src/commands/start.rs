@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Failure, Outcome, block_interruptible, context};
 use crate::cli::Start;
 use crate::deployment::places::Places;
-use crate::lifecycle::{Context, at_boot};
 use crate::lifecycle::start::{self, End, Options};
+use crate::lifecycle::{Context, at_boot};
 use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {

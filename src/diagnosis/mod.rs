@@ -12,9 +12,7 @@ mod samples;
 mod scene;
 
 pub use check::Check;
-pub use checks::{
-    DOCKER_UNIT, Past, docker_is_off, find, stopped_on_purpose, would_stay_down,
-};
+pub use checks::{DOCKER_UNIT, Past, docker_is_off, find, stopped_on_purpose, would_stay_down};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
 pub use run::{Diagnosis, run};

@@ -41,6 +41,11 @@ impl Systemd {
         self.root.is_none() && runs()
     }
 
+    /// Below which folder it lies, where it is not this machine's.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
     /// Where its own units lie.
     pub fn folder(&self) -> PathBuf {
         self.root.as_deref().unwrap_or(Path::new("/")).join(UNITS)

@@ -193,9 +193,7 @@ async fn operation(
 
 fn waits(context: &Context, for_whom: &str, patience: Duration) {
     let detail = format!("for {for_whom}, up to {} s", patience.as_secs());
-    context
-        .reporter
-        .tell("wait", Kind::Progress, None, detail);
+    context.reporter.tell("wait", Kind::Progress, None, detail);
 }
 
 fn came(context: &Context, began: Instant, who: &str) {
@@ -336,7 +334,10 @@ mod tests {
     #[test]
     fn what_was_stopped_on_purpose_stays_down() {
         let courier = courier();
-        let stopped = [entry("start", "start", "ready"), entry("stop", "stop", "done")];
+        let stopped = [
+            entry("start", "start", "ready"),
+            entry("stop", "stop", "done"),
+        ];
         assert!(stays_down(&stopped, &courier, ended("no", 99)));
         assert!(stays_down(&stopped, &courier, None));
         // The host went down while it was being stopped.
@@ -351,7 +352,10 @@ mod tests {
     #[test]
     fn what_ran_comes_back() {
         let courier = courier();
-        let started = [entry("stop", "stop", "done"), entry("start", "start", "ready")];
+        let started = [
+            entry("stop", "stop", "done"),
+            entry("start", "start", "ready"),
+        ];
         assert!(!stays_down(&started, &courier, ended("always", 900)));
         // Killed before it could give the policy back.
         assert!(!stays_down(&started, &courier, ended("no", 900)));

@@ -409,7 +409,11 @@ impl<'a> Run<'a> {
                     {
                         return Ok(Waited::TooEarly(line));
                     }
-                    let end = if unchanged { End::Unchanged } else { End::Ready };
+                    let end = if unchanged {
+                        End::Unchanged
+                    } else {
+                        End::Ready
+                    };
                     return Ok(Waited::End(end));
                 }
                 Verdict::NotYet(what) => what,

@@ -49,12 +49,9 @@ pub async fn look(
             word(container)
         )));
     }
-    let young = container.started_at.is_some_and(|started| {
-        Timestamp::now()
-            .duration_since(started)
-            .unsigned_abs()
-            < YOUNG
-    });
+    let young = container
+        .started_at
+        .is_some_and(|started| Timestamp::now().duration_since(started).unsigned_abs() < YOUNG);
     match service.ready {
         Ready::Http(probe) => {
             let verdict = ask(settings, &probe, container).await;
@@ -77,8 +74,7 @@ pub async fn look(
         },
         Ready::Alive(needed) => {
             let lived = container.started_at.map_or(Duration::ZERO, |started| {
-                Duration::try_from(Timestamp::now().duration_since(started))
-                    .unwrap_or_default()
+                Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default()
             });
             Ok(if lived < needed {
                 Verdict::NotYet("it was started a moment ago".to_owned())
