@@ -51,7 +51,6 @@ const COMMANDS: &[&[&str]] = &[
     &["calls", "dialplan"],
     &["boot", "enable", "--root", "/nowhere/ooy", "--dry-run"],
     &["boot", "status", "--root", "/nowhere/ooy"],
-    &["boot", "enable"],
     &["start", "--at-boot", "--patience", "1"],
     &["restart", "contentrepo", "--yes"],
     &["stop", "bigquery-sync", "--yes"],

@@ -17,6 +17,8 @@ fn what_runs_comes_back_and_in_its_order() {
     killed_in_the_middle_and_again(&home);
     a_start_repairs_what_came_up_too_early(&home);
     a_boot_brings_back_what_ran_as_it_was(&home);
+    a_boot_does_not_wait_as_long_as_docker_would(&home);
+    a_boot_waits_for_another_operation(&home);
     without_docker_the_boot_says_so(&home);
 }
 
@@ -26,6 +28,11 @@ fn policy(home: &Home, service: &str) -> String {
 
 fn update(home: &Home, policy: &str, service: &str) {
     home.docker(&["update", "--restart", policy, &home.container(service)]);
+}
+
+fn kill(pid: &str) {
+    let killed = Command::new("kill").args(["-KILL", pid]).status();
+    assert!(killed.unwrap().success());
 }
 
 fn policies_are_put_right(home: &Home) {
@@ -51,13 +58,7 @@ fn policies_are_put_right(home: &Home) {
     );
     // It comes back by itself, and its pages are answered.
     let pid = home.inspect("contentrepo", "{{.State.Pid}}");
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    kill(&pid);
     until("contentrepo is back", PATIENCE, || {
         home.get("content.test", "/admin/login/", &[]).0 == 200
             && home.inspect("contentrepo", "{{.State.Pid}}") != pid
@@ -157,6 +158,49 @@ fn a_boot_brings_back_what_ran_as_it_was(home: &Home) {
     home.set("ELASTICSEARCH_HEAP", "#ELASTICSEARCH_HEAP=512m");
     home.ooy(&["start"]).expect(0);
     home.healthy_again(PATIENCE);
+}
+
+/// Ended again and again while something was missing, it is tried ever more seldom.
+fn a_boot_does_not_wait_as_long_as_docker_would(home: &Home) {
+    let id = home.container("courier");
+    home.control("courier", "{\"exit_code\": 3}");
+    let pid = home.inspect("courier", "{{.State.Pid}}");
+    kill(&pid);
+    until("Docker waits between two attempts", PATIENCE, || {
+        home.inspect("courier", "{{.State.Status}} {{.RestartCount}}")
+            .split_once(' ')
+            .is_some_and(|(state, count)| {
+                state == "restarting" && count.parse::<u32>().unwrap() >= 6
+            })
+    });
+    let nothing = home.folder.join("control");
+    std::fs::write(&nothing, "{}").unwrap();
+    let place = format!("{id}:/run/stand-in/control");
+    home.docker(&["cp", &nothing.display().to_string(), &place]);
+    let said = home.ooy(&["start", "--at-boot"]).expect(0).stderr;
+    assert!(said.contains("Docker would wait"), "{said}");
+    home.healthy_again(PATIENCE);
+}
+
+fn a_boot_waits_for_another_operation(home: &Home) {
+    let lock = std::fs::File::open(home.folder.join("state/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut child = home
+        .command(&["start", "--at-boot"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waits = lines.any(|line| line.unwrap().contains("another operation to end"));
+    assert!(waits);
+    lock.unlock().unwrap();
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    // For so long and no longer.
+    lock.lock().unwrap();
+    home.ooy(&["start", "--at-boot", "--patience", "1"])
+        .expect(3);
+    lock.unlock().unwrap();
 }
 
 fn without_docker_the_boot_says_so(home: &Home) {

@@ -49,6 +49,7 @@ fn units_are_installed_verified_enabled_and_removed() {
     nothing_is_done_by_a_dry_run(&home);
     they_are_there_once(&home);
     they_hold_no_secret_and_are_valid(&home);
+    the_watch_is_a_command(&home);
     one_that_was_changed_is_put_right(&home);
     another_deployment_of_that_name_is_refused(&home);
     calls_have_one_where_they_are_handed_over(&home);
@@ -119,6 +120,23 @@ fn they_hold_no_secret_and_are_valid(home: &Home) {
         }
         verified(&path);
     }
+}
+
+/// What the watch unit runs is a command, in every version that has it.
+fn the_watch_is_a_command(home: &Home) {
+    let commands = home.ooy(&["--help"]).expect(0).stdout;
+    if !commands.contains("\n  watch ") {
+        return;
+    }
+    let text = std::fs::read_to_string(home.unit("-watch")).unwrap();
+    let mut lines = text.lines();
+    let start = lines
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{start} --help")]);
+    let ran = Ran::of(&shell.output().unwrap()).expect(0);
+    assert!(ran.stdout.contains("Usage: "), "{}", ran.stdout);
 }
 
 /// By systemd's own program, which also looks whether the commands can be run.
