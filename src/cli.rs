@@ -130,6 +130,12 @@ pub enum Command {
   ooy watch --once
   ooy watch --once --dry-run")]
     Watch(Watch),
+    /// Have systemd bring up what ran after a boot, and watch over it
+    #[command(after_help = "Examples:
+  ooy boot enable
+  ooy boot status
+  ooy boot enable --root /mnt/image --dry-run")]
+    Boot(Boot),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -200,6 +206,18 @@ pub struct Start {
     /// Seconds each service may take to become ready [default: 60 to 600, by service]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub timeout: Option<u64>,
+    /// After a boot: what ran comes back in its order, what was stopped stays so; run by systemd
+    #[arg(long, hide = true, conflicts_with = "services")]
+    pub at_boot: bool,
+    /// Seconds that Docker, PostgreSQL and Redis have to come up
+    #[arg(
+        long,
+        hide = true,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        requires = "at_boot"
+    )]
+    pub patience: u64,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +312,47 @@ pub struct Watch {
     /// Say what would be repaired; repair nothing and report to nobody
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Boot {
+    #[command(subcommand)]
+    pub command: BootCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BootCommand {
+    /// Install and enable the units, and start the watch
+    #[command(after_help = "Examples:
+  ooy boot enable
+  ooy boot enable --dry-run")]
+    Enable(BootChange),
+    /// Stop and remove the units; services that run go on
+    #[command(after_help = "Examples:
+  ooy boot disable")]
+    Disable(BootChange),
+    /// Show which units are installed, enabled and running
+    #[command(after_help = "Examples:
+  ooy boot status
+  ooy boot status --json")]
+    Status(BootStatus),
+}
+
+#[derive(Debug, Args)]
+pub struct BootChange {
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The machine whose files lie below this folder, an image for example; nothing is started
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct BootStatus {
+    /// The machine whose files lie below this folder
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
 pub mod agi;
+mod boot;
 mod calls;
 mod config;
 mod diagnose;
@@ -81,6 +82,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Diagnose(arguments) => diagnose::run(&ui, &places, arguments),
         Command::Fix(arguments) => fix::run(&ui, &places, arguments),
         Command::Watch(arguments) => watch::run(&ui, &places, arguments),
+        Command::Boot(arguments) => boot::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

@@ -5,19 +5,26 @@ use std::time::Duration;
 use super::{Failure, Outcome, block_interruptible, context};
 use crate::cli::Start;
 use crate::deployment::places::Places;
-use crate::lifecycle::Context;
 use crate::lifecycle::start::{self, End, Options};
+use crate::lifecycle::{Context, at_boot};
 use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "start")?;
     let options = options(arguments);
-    let again = command(places, "start", &arguments.services);
+    let again = match arguments.at_boot {
+        true => places.command(at_boot::ASKED),
+        false => command(places, "start", &arguments.services),
+    };
     headline(ui, &context, "start", arguments);
     let outcome = block_interruptible(&again, async {
-        start::start(&context, &options)
-            .await
-            .map_err(Failure::from)
+        let outcome = if arguments.at_boot {
+            let patience = Duration::from_secs(arguments.patience);
+            at_boot::start(&context, &options, patience).await
+        } else {
+            start::start(&context, &options).await
+        };
+        outcome.map_err(Failure::from)
     })?;
     if options.dry_run {
         ui.say("nothing was done (--dry-run)");
@@ -32,6 +39,7 @@ pub fn options(arguments: &Start) -> Options {
         services: arguments.services.clone(),
         timeout: arguments.timeout.map(Duration::from_secs),
         dry_run: arguments.dry_run,
+        at_boot: false,
     }
 }
 

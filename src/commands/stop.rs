@@ -18,6 +18,8 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Stop) -> Outcome {
         services: arguments.services.clone(),
         dry_run: arguments.dry_run,
         timeout: None,
+        at_boot: false,
+        patience: 0,
     };
     super::start::headline(ui, &context, "stop", &like_start);
     let outcome = block_interruptible(&again, async {

@@ -76,6 +76,7 @@ pub fn text(way: Way, places: &Places, time_zone: &str, listen: &str) -> String 
 fn service(serve: &str) -> String {
     let unit = embedded::text("systemd/ooy-calls.service")
         .unwrap_or_default()
+        .replace("{{USER}}", "asterisk")
         .replace("{{SERVE}}", serve);
     let mut text = "; 4. Keep `ooy calls serve` running. Save this as /etc/systemd/system/ooy-calls.service, then\n\
         ;    systemctl daemon-reload && systemctl enable --now ooy-calls\n;\n"

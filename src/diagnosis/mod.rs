@@ -14,7 +14,8 @@ mod scene;
 
 pub use check::{Check, Halt};
 pub use checks::{
-    Log, Past, container_logs, find, nothing_there, stopped_on_purpose, unused_images,
+    DOCKER_UNIT, Log, Past, container_logs, docker_is_off, find, nothing_there, stopped_on_purpose,
+    unused_images, would_stay_down,
 };
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};

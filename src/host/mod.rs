@@ -29,6 +29,7 @@ pub mod redis;
 pub mod sentry;
 pub mod sysctl;
 pub mod sysctl_files;
+pub mod systemd;
 pub mod text;
 pub mod tls;
 pub mod url;

@@ -1,6 +1,8 @@
 //! The second half of a start: everything exists, and each service is started the moment the last
 //! thing it needs is ready, as many at once as the graph allows.
 
+mod early;
+
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +14,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify, watch};
 
+use self::early::Waited;
 use super::Context;
 use super::failed;
 use super::observe::{Action, Observed, compose_answer};
@@ -259,6 +262,8 @@ impl<'a> Run<'a> {
                 None => return vanished(),
             },
         };
+        // Whether this start has started its process, after what it needs.
+        let mut fresh = action == Action::Replace;
         let mut replacing = None;
         if action == Action::Replace {
             replacing = Some(self.replacing.lock().await);
@@ -276,6 +281,12 @@ impl<'a> Run<'a> {
         }
         let kept = action == Action::Keep && container.is_running();
         match container.state {
+            // Its pauses between two attempts get longer and longer, while nothing is there yet.
+            State::Restarting if self.options.at_boot => {
+                let seen = "Docker would wait before it tries again";
+                self.start_again(service, &container, seen).await?;
+                fresh = true;
+            }
             State::Running | State::Restarting => {}
             State::Paused => self.engine.unpause(&container.id).await?,
             _ => {
@@ -294,16 +305,11 @@ impl<'a> Run<'a> {
                         return Ok(End::Failed(fault));
                     }
                 }
-                surroundings::before_start(self.context, &self.engine, service).await;
-                let turn = self.turns.take(self.context.stack.graph.height(name)).await;
-                self.context
-                    .reporter
-                    .service("start", name, Kind::Started, None, "");
-                match self.engine.start(&container.id).await {
+                match self.start_process(service, &container).await {
                     Err(Error::NotFound(_)) => return vanished(),
                     other => other?,
                 }
-                drop(turn);
+                fresh = true;
             }
         }
         // After the start, and only where `ooy stop` took it away.
@@ -315,9 +321,33 @@ impl<'a> Run<'a> {
         if !kept {
             container = self.engine.container(&container.id).await?;
         }
-        let end = self.wait_ready(service, container, began, kept).await;
+        let end = loop {
+            let waited = self.wait_ready(service, container.clone(), began, kept, fresh);
+            match waited.await? {
+                Waited::End(end) => break end,
+                Waited::TooEarly(seen) => {
+                    self.start_again(service, &container, &seen).await?;
+                    container = self.engine.container(&container.id).await?;
+                    fresh = true;
+                }
+            }
+        };
         drop(replacing);
-        end
+        Ok(end)
+    }
+
+    async fn start_process(
+        &self,
+        service: &Service,
+        container: &Container,
+    ) -> std::result::Result<(), Error> {
+        surroundings::before_start(self.context, &self.engine, service).await;
+        let height = self.context.stack.graph.height(&service.name);
+        let _turn = self.turns.take(height).await;
+        self.context
+            .reporter
+            .service("start", &service.name, Kind::Started, None, "");
+        self.engine.start(&container.id).await
     }
 
     async fn replace(&self, service: &Service) -> Result<()> {
@@ -336,7 +366,8 @@ impl<'a> Run<'a> {
         mut container: Container,
         began: Instant,
         kept: bool,
-    ) -> std::result::Result<End, Error> {
+        fresh: bool,
+    ) -> std::result::Result<Waited, Error> {
         let id = container.id.clone();
         let id = id.as_str();
         let limit = self.options.timeout.unwrap_or(service.ready_within);
@@ -363,15 +394,31 @@ impl<'a> Run<'a> {
             let over =
                 matches!(container.state, State::Exited | State::Dead) && container.restart == "no";
             if codes.len() >= DEATHS || over {
-                return Ok(End::Failed(Box::new(
-                    failed::died(self.context, &self.engine, service, &container, &codes).await,
-                )));
+                let fault = failed::died(self.context, &self.engine, service, &container, &codes);
+                return Ok(Waited::End(End::Failed(Box::new(fault.await))));
             }
             let seen = match look(&self.engine, &self.context.settings, service, &container).await?
             {
-                Verdict::Ready if kept && looks == 1 => return Ok(End::Unchanged),
-                Verdict::Ready => return Ok(End::Ready),
+                Verdict::Ready => {
+                    let unchanged = kept && !fresh && looks == 1;
+                    // In an old log nobody has looked for that yet.
+                    if unchanged
+                        && self.options.at_boot
+                        && let Some(line) =
+                            readiness::came_up_broken(&self.engine, service, &container).await?
+                    {
+                        return Ok(Waited::TooEarly(line));
+                    }
+                    let end = if unchanged {
+                        End::Unchanged
+                    } else {
+                        End::Ready
+                    };
+                    return Ok(Waited::End(end));
+                }
                 Verdict::NotYet(what) => what,
+                // Somebody else has started it, and at that time something was missing.
+                Verdict::Broken(line) if !fresh => return Ok(Waited::TooEarly(line)),
                 Verdict::Broken(line) => {
                     let seen = format!("its log: {line}");
                     let fault = failed::not_ready(
@@ -383,22 +430,26 @@ impl<'a> Run<'a> {
                         waiting.elapsed(),
                     )
                     .await;
-                    return Ok(End::Failed(Box::new(fault)));
+                    return Ok(Waited::End(End::Failed(Box::new(fault))));
                 }
             };
             let waited = waiting.elapsed();
             if waited >= limit {
-                return Ok(End::Failed(Box::new(
-                    failed::not_ready(
-                        self.context,
-                        &self.engine,
-                        service,
-                        &container,
-                        &seen,
-                        waited,
-                    )
-                    .await,
-                )));
+                if self.options.at_boot
+                    && !fresh
+                    && self.came_before_its_needs(service, &container).await?
+                {
+                    return Ok(Waited::TooEarly(seen));
+                }
+                let fault = failed::not_ready(
+                    self.context,
+                    &self.engine,
+                    service,
+                    &container,
+                    &seen,
+                    waited,
+                );
+                return Ok(Waited::End(End::Failed(Box::new(fault.await))));
             }
             if told.elapsed() >= Duration::from_secs(1) {
                 told = Instant::now();

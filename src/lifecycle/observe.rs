@@ -137,6 +137,20 @@ impl Observed {
         })
     }
 
+    /// Brings what is there up as it is: configuration and images that were changed since are put
+    /// into force by a person's `ooy start`, not by the next boot of the host.
+    pub fn as_it_is(&mut self) {
+        for (name, action) in &mut self.plan {
+            let state = self.containers.get(name).map(|container| container.state);
+            *action = match (*action, state) {
+                (Action::Replace, Some(State::Paused)) => Action::Unpause,
+                (Action::Replace, _) => Action::Keep,
+                (Action::Recreate, Some(State::Exited | State::Created)) => Action::Start,
+                (action, _) => action,
+            };
+        }
+    }
+
     /// PostgreSQL and Redis as the services that will be started will see them.
     pub async fn data_services(&self, underway: Option<Underway>, context: &Context) -> Seen {
         // One that was lost is made again.

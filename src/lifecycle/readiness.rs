@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use regex::Regex;
 
 use crate::deployment::services::{Http, Ready, Service};
@@ -48,19 +49,16 @@ pub async fn look(
             word(container)
         )));
     }
-    let young = container.started_at.is_some_and(|started| {
-        jiff::Timestamp::now()
-            .duration_since(started)
-            .unsigned_abs()
-            < YOUNG
-    });
+    let young = container
+        .started_at
+        .is_some_and(|started| Timestamp::now().duration_since(started).unsigned_abs() < YOUNG);
     match service.ready {
         Ready::Http(probe) => {
             let verdict = ask(settings, &probe, container).await;
             if young
                 && verdict == Verdict::Ready
                 && let Some(line) = probe.broken_by
-                && let Some(found) = said(engine, container, line).await?
+                && let Some(found) = said(engine, container, line, None).await?
             {
                 return Ok(Verdict::Broken(found));
             }
@@ -69,15 +67,14 @@ pub async fn look(
         Ready::Log(pattern) => match container.health {
             Health::Healthy if !young => Ok(Verdict::Ready),
             Health::Unhealthy => Ok(Verdict::NotYet("its health check fails".to_owned())),
-            _ => Ok(match said(engine, container, pattern).await? {
+            _ => Ok(match said(engine, container, pattern, None).await? {
                 Some(_) => Verdict::Ready,
                 None => Verdict::NotYet(format!("its log does not say \"{}\" yet", plain(pattern))),
             }),
         },
         Ready::Alive(needed) => {
             let lived = container.started_at.map_or(Duration::ZERO, |started| {
-                Duration::try_from(jiff::Timestamp::now().duration_since(started))
-                    .unwrap_or_default()
+                Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default()
             });
             Ok(if lived < needed {
                 Verdict::NotYet("it was started a moment ago".to_owned())
@@ -93,6 +90,27 @@ pub async fn look(
             Health::Unhealthy => Verdict::NotYet("its health check fails".to_owned()),
         }),
     }
+}
+
+/// What a service that answers has said when it started, if that means that it lacks something that
+/// it looks for only once. As [`look`] finds it in a young container, in one of any age.
+pub async fn came_up_broken(
+    engine: &Engine,
+    service: &Service,
+    container: &Container,
+) -> Result<Option<String>, Error> {
+    let Ready::Http(Http {
+        broken_by: Some(line),
+        ..
+    }) = service.ready
+    else {
+        return Ok(None);
+    };
+    // The rest of an old log is long, and tells nothing of that.
+    let until = container
+        .started_at
+        .and_then(|started| started.checked_add(YOUNG).ok());
+    said(engine, container, line, until).await
 }
 
 /// Looks once, as a table of all services needs it: quickly. Where the Engine's health check,
@@ -175,12 +193,14 @@ async fn said(
     engine: &Engine,
     container: &Container,
     pattern: &str,
+    until: Option<Timestamp>,
 ) -> Result<Option<String>, Error> {
     let Ok(pattern) = Regex::new(pattern) else {
         return Ok(None);
     };
     let wanted = Wanted {
         since: container.started_at,
+        until,
         ..Default::default()
     };
     let mut lines = engine.log_lines(&container.id, &wanted);

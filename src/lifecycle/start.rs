@@ -20,6 +20,10 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Only show what would be done.
     pub dry_run: bool,
+    /// After a boot: what is there comes up as it is, and a changed configuration waits for a
+    /// person. What Docker has brought back too early, and so does not do its work, is started
+    /// once more. See [`super::at_boot`], which chooses the services.
+    pub at_boot: bool,
 }
 
 /// How a service has come out of it.
@@ -89,27 +93,36 @@ pub async fn start(
     };
     let outcome = start_locked(context, options, &chosen, &again).await;
     if !options.dry_run {
-        let (kind, took, summary) = match &outcome {
-            Ok(outcome) => (
-                if outcome.ready() < outcome.services.len() {
-                    Kind::Failed
-                } else {
-                    Kind::Done
-                },
-                outcome.took,
-                format!("{} of {} ready", outcome.ready(), outcome.services.len()),
-            ),
-            Err(_) => (
-                Kind::Failed,
-                began.elapsed(),
-                "nothing was started".to_owned(),
-            ),
-        };
-        context
-            .reporter
-            .tell("operation", kind, Some(took), summary);
+        tell_end(context, &outcome, began);
     }
     outcome
+}
+
+/// The journal's last line of a start.
+pub(super) fn tell_end(
+    context: &Context,
+    outcome: &std::result::Result<Outcome, Vec<Fault>>,
+    began: Instant,
+) {
+    let (kind, took, summary) = match outcome {
+        Ok(outcome) => (
+            if outcome.ready() < outcome.services.len() {
+                Kind::Failed
+            } else {
+                Kind::Done
+            },
+            outcome.took,
+            format!("{} of {} ready", outcome.ready(), outcome.services.len()),
+        ),
+        Err(_) => (
+            Kind::Failed,
+            began.elapsed(),
+            "nothing was started".to_owned(),
+        ),
+    };
+    context
+        .reporter
+        .tell("operation", kind, Some(took), summary);
 }
 
 /// The same, for an operation that holds the lock already. `chosen` are all services that are to
@@ -129,6 +142,9 @@ pub async fn start_locked(
     let mut observed = Observed::new(context, chosen, folder, !options.dry_run)
         .await
         .map_err(one)?;
+    if options.at_boot {
+        observed.as_it_is();
+    }
     let make = async |observed: &Observed| match options.dry_run {
         true => Ok(()),
         false => create(context, observed).await,

@@ -230,6 +230,18 @@ pub fn recent(state: &Path) -> std::io::Result<Vec<Entry>> {
         .collect())
 }
 
+/// The last that was done to a service: its newest start or stop among these entries.
+pub fn last_of<'a>(entries: &'a [Entry], service: &str) -> Option<&'a Entry> {
+    entries.iter().rfind(|entry| {
+        entry.service.as_deref() == Some(service)
+            && matches!(entry.step.as_str(), "stop" | "start")
+            && matches!(
+                entry.event.as_str(),
+                "done" | "ready" | "started" | "failed"
+            )
+    })
+}
+
 /// All entries of the journal, oldest first; a line cut short by a crash is left out.
 fn read(state: &Path) -> Vec<Entry> {
     std::fs::read_to_string(state.join("journal.jsonl"))

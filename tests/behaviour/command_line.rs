@@ -25,6 +25,11 @@ fn help_names_every_command_with_examples() {
         assert!(help.contains("Examples:"), "{command}");
         insta::assert_snapshot!(format!("help-{command}"), help);
     }
+    insta::assert_snapshot!("help-boot", ooy(&["boot", "--help"]).expect(0).stdout);
+    for command in ["enable", "disable", "status"] {
+        let help = ooy(&["boot", command, "--help"]).expect(0).stdout;
+        assert!(help.contains("Examples:"), "boot {command}");
+    }
     insta::assert_snapshot!("help-calls", ooy(&["calls", "--help"]).expect(0).stdout);
     for command in ["list", "deliver", "retry", "serve", "dialplan"] {
         let help = ooy(&["calls", command, "--help"]).expect(0).stdout;

@@ -3,27 +3,35 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::harness::{Home, stand_in, until};
 use crate::watch::Watching;
 
 /// A dockerd with its own data, socket and network namespace.
-struct Engine {
+pub struct Engine {
     folder: tempfile::TempDir,
-    namespace: String,
+    pub namespace: String,
     daemon: Option<Child>,
 }
 
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
 impl Engine {
-    fn new(name: &str) -> Self {
+    /// One that has the stand-in images of these services.
+    pub fn new(name: &str, services: &[&str]) -> Self {
         let place =
             std::env::var_os("OOY_TEST_WORK").map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = tempfile::Builder::new()
             .prefix("engine-")
             .tempdir_in(place)
             .unwrap();
-        let namespace = format!("ooyt{}", std::process::id());
+        let namespace = format!(
+            "ooyt{}n{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         // Of its own: two daemons would fight over iptables and bridges.
         run(&["ip", "netns", "add", &namespace]);
         run(&["ip", "-n", &namespace, "link", "set", "lo", "up"]);
@@ -33,7 +41,7 @@ impl Engine {
             daemon: None,
         };
         engine.start();
-        let images = ["elasticsearch"].map(stand_in);
+        let images: Vec<String> = services.iter().map(|service| stand_in(service)).collect();
         let load = format!(
             "docker save {} | DOCKER_HOST={} docker load -q",
             images.join(" "),
@@ -47,14 +55,14 @@ impl Engine {
         engine
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!(
             "unix://{}",
             self.folder.path().join("docker.sock").display()
         )
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let path = |name: &str| self.folder.path().join(name);
         let log = std::fs::File::options()
             .create(true)
@@ -86,7 +94,7 @@ impl Engine {
         });
     }
 
-    fn end(&mut self, signal: rustix::process::Signal) {
+    pub fn end(&mut self, signal: rustix::process::Signal) {
         let Some(mut daemon) = self.daemon.take() else {
             return;
         };
@@ -163,7 +171,7 @@ fn run(words: &[&str]) {
 /// One scenario, since making an Engine is what costs.
 #[test]
 fn the_daemon_restarts_and_crashes() {
-    let mut engine = Engine::new("daemon");
+    let mut engine = Engine::new("daemon", &["elasticsearch"]);
     let mut home = Home::new("daemon");
     home.docker_host = Some(engine.host());
     home.namespace = Some(engine.namespace.clone());

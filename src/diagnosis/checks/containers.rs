@@ -9,6 +9,7 @@ mod readiness;
 mod restarts;
 mod state;
 
+pub use boot::{DOCKER_UNIT, docker_is_off, would_stay_down};
 pub use state::{nothing_there, stopped_on_purpose};
 
 use super::operations::concerned;

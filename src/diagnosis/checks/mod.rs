@@ -22,7 +22,9 @@ mod redis;
 mod service;
 mod settings;
 
-pub use self::containers::{nothing_there, stopped_on_purpose};
+pub use self::containers::{
+    DOCKER_UNIT, docker_is_off, nothing_there, stopped_on_purpose, would_stay_down,
+};
 pub use self::disk::{Log, container_logs, unused_images};
 pub use self::operations::past::Past;
 use super::cause::Rule;

@@ -1,17 +1,18 @@
 //! Whether what runs comes back by itself after a restart of Docker or the host.
 
-use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::evidence::docker_inspect;
 use crate::diagnosis::check::{Checked, Report};
 use crate::diagnosis::checks::operations::past::Past;
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::{Code, Evidence, Finding};
-use crate::host::cmd;
+use crate::engine::containers::Container;
+use crate::host::systemd::{self, Systemd};
 
-/// Where systemd is the init system, this folder is there (sd_booted(3)).
-const SYSTEMD: &str = "/run/systemd/system";
+/// The unit that brings Docker up.
+pub const DOCKER_UNIT: &str = "docker.service";
 
 pub async fn check(scene: Rc<Scene>) -> Checked {
     let mut report = Report::fine();
@@ -31,7 +32,7 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
         let working = under_way
             .as_ref()
             .is_some_and(|reach| reach.contains(&service.name));
-        if container.is_running() && !working && stays_down(&container.restart, &service.restart) {
+        if !working && would_stay_down(container, &service.restart) {
             staying.push((service, container));
         }
     }
@@ -77,33 +78,37 @@ pub async fn check(scene: Rc<Scene>) -> Checked {
     Ok(report)
 }
 
+/// Whether a container runs, and would not be brought back by its policy where the configured one
+/// would do so.
+pub fn would_stay_down(container: &Container, configured: &str) -> bool {
+    container.is_running() && stays_down(&container.restart, configured)
+}
+
 /// Whether a policy leaves down what the configured one would bring back. `unless-stopped` is
 /// forgotten by a daemon that was killed (lab.md); what is configured to stay down may.
 fn stays_down(policy: &str, configured: &str) -> bool {
     policy != configured && !matches!(policy, "always" | "on-failure")
 }
 
-/// Docker itself has to come up with the host.
+/// Docker itself has to come up with the host: the word of systemd for it, where it does not.
+/// Without systemd, or with another Engine, nothing is known of who starts it.
+pub async fn docker_is_off(limit: Duration) -> Option<String> {
+    if !systemd::runs() || std::env::var_os("DOCKER_HOST").is_some() {
+        return None;
+    }
+    let said = Systemd::of_this_host().is_enabled(DOCKER_UNIT, limit).await;
+    said.ok().filter(|state| off(state))
+}
+
 async fn docker_unit(scene: &Scene) -> Option<Finding> {
-    // Without systemd, or with another Engine, nothing is known of who starts it.
-    if !Path::new(SYSTEMD).exists() || std::env::var_os("DOCKER_HOST").is_some() {
-        return None;
-    }
-    let arguments = ["is-enabled", "docker.service"];
-    let said = cmd::run("systemctl", &arguments, &[], scene.time_left())
-        .await
-        .ok()?;
-    let state = said.stdout.trim();
-    if !off(state) {
-        return None;
-    }
+    let state = docker_is_off(scene.time_left()).await?;
     Some(
         Finding::warning(
             Code::BootDisabled,
             "Docker does not come up with the host, and so nothing does",
         )
         .evidence(
-            Evidence::new("docker.service", state, "systemd")
+            Evidence::new(DOCKER_UNIT, state, "systemd")
                 .command("systemctl is-enabled docker.service"),
         )
         .impact("after the next restart of the host no service runs, until somebody starts Docker")
