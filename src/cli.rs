@@ -123,6 +123,12 @@ pub enum Command {
   ooy fix --all --yes
   ooy fix --list")]
     Fix(Fix),
+    /// Put what a helper has to see into one archive, secrets and personal data taken out
+    #[command(after_help = "Examples:
+  ooy bundle
+  ooy bundle --output /tmp/for-support.tar.gz
+  ooy bundle --lines 2000")]
+    Bundle(Bundle),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -274,6 +280,16 @@ pub struct Fix {
     /// Name the repairs and what each takes away
     #[arg(long, conflicts_with_all = ["problem", "all"])]
     pub list: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// The archive, or the folder for it [default: ooy-bundle-HOST-TIME.tar.gz in this folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Last lines of each service's log
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub lines: u64,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `ooy`: parse, run, print, exit code.
 
 mod agi;
+mod bundle;
 mod cli;
 mod commands;
 mod deployment;

@@ -1,6 +1,7 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
 pub mod agi;
+mod bundle;
 mod calls;
 mod config;
 mod diagnose;
@@ -78,6 +79,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Logs(arguments) => logs::run(&ui, &places, arguments),
         Command::Diagnose(arguments) => diagnose::run(&ui, &places, arguments),
         Command::Fix(arguments) => fix::run(&ui, &places, arguments),
+        Command::Bundle(arguments) => bundle::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

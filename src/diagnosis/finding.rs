@@ -186,7 +186,7 @@ impl Finding {
     }
 
     /// Every text of it goes through `change`: secrets are taken out here, once, whoever wrote it.
-    pub(super) fn map_texts(&mut self, change: impl Fn(&str) -> String) {
+    pub fn map_texts(&mut self, change: impl Fn(&str) -> String) {
         let mut texts: Vec<&mut String> =
             vec![&mut self.summary, &mut self.impact, &mut self.cause];
         for evidence in &mut self.evidence {

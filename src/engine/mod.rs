@@ -9,6 +9,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 pub mod images;
+pub mod inventory;
 pub mod logs;
 pub mod oneoff;
 mod ping;
