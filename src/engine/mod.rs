@@ -11,6 +11,7 @@ pub mod files;
 pub mod images;
 pub mod inventory;
 pub mod logs;
+pub mod networks;
 pub mod oneoff;
 mod ping;
 pub mod system;

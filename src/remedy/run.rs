@@ -348,8 +348,10 @@ impl<'a> Repair<'a> {
             left.first()
                 .map_or_else(String::new, |it| it.impact.clone()),
         );
+        let service = left.first().and_then(|finding| finding.service.as_deref());
         for command in self.remedy.otherwise {
-            fault = fault.next(self.context.command(command));
+            let command = command.replace("{service}", service.unwrap_or_default());
+            fault = fault.next(self.context.command(&command));
         }
         fault
     }
