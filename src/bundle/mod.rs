@@ -275,7 +275,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| "ooy met a case it was not made for".to_owned())
 }
 
-/// The same for a deployment's part where there is none.
+/// The deployment, shared by all parts.
 type Context = Rc<crate::lifecycle::Context>;
 
 #[cfg(test)]

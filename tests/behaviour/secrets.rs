@@ -51,6 +51,10 @@ const COMMANDS: &[&[&str]] = &[
     &["calls", "dialplan"],
     &["restart", "contentrepo", "--yes"],
     &["stop", "bigquery-sync", "--yes"],
+    &["fix", "--all", "--yes"],
+    &["fix", "not-running", "--yes"],
+    &["fix", "service", "--yes"],
+    &["fix", "nginx-upstreams", "--yes"],
     &["history"],
     &["history", "-v"],
     &["init"],
@@ -79,6 +83,7 @@ fn no_command_tells_a_secret() {
         for command in COMMANDS {
             secrets.are_not_told(&home, command);
         }
+        secrets.are_in_no_bundle(&home);
     });
     watched.told_nothing();
     secrets.are_in_no_file(&home.folder);
@@ -89,6 +94,7 @@ fn no_command_tells_a_secret() {
         for command in WHILE_WRONG {
             secrets.are_not_told(&home, command);
         }
+        secrets.are_in_no_bundle(&home);
         std::fs::write(home.folder.join("ooy.env"), before).unwrap();
     }
     secrets.are_in_no_file(&home.folder);
@@ -166,6 +172,31 @@ impl Secrets {
                 if let Some(name) = self.told_in(text) {
                     panic!("{line:?} tells {name}:\n{}", String::from_utf8_lossy(text));
                 }
+            }
+        }
+    }
+
+    /// The archive is unpacked, and all that is in it searched.
+    #[track_caller]
+    fn are_in_no_bundle(&self, home: &Home) {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("a.tar.gz");
+        let shown = path.display().to_string();
+        let output = home
+            .command(&["bundle", "-n", "5000", "-o", &shown])
+            .output()
+            .unwrap();
+        for text in [&output.stdout, &output.stderr] {
+            assert_eq!(
+                self.told_in(text),
+                None,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
+        }
+        for (name, text) in crate::bundle::unpack(&path) {
+            if let Some(secret) = self.told_in(&text) {
+                panic!("{name} in the bundle tells {secret}");
             }
         }
     }

@@ -10,7 +10,7 @@ mod certificates;
 mod containers;
 mod contentrepo;
 mod data;
-mod disk;
+pub mod disk;
 mod elasticsearch;
 mod engine;
 mod healthy;
@@ -22,7 +22,7 @@ mod pairs;
 mod postgres;
 mod rapidpro;
 mod redis;
-mod services;
+pub mod services;
 mod settings;
 mod workspace;
 

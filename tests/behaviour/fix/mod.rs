@@ -12,4 +12,5 @@ mod host;
 mod postgres;
 mod redis;
 mod services;
+mod socket;
 mod workspace;
