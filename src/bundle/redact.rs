@@ -126,8 +126,8 @@ impl Redactor {
 
     /// What stands in the place of a secret that no setting names.
     fn hide(&self, value: &str) -> String {
-        // Known all the same, or hidden already.
-        if self.is_token(value) {
+        // Known all the same, or hidden already, by us or by whoever wrote it.
+        if self.is_token(value) || value.bytes().all(|byte| byte == b'*') {
             return value.to_owned();
         }
         match self.known.get(value) {

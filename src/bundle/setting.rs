@@ -122,7 +122,7 @@ impl Setting {
     pub fn needs_settings(&self) -> Result<(), String> {
         match &self.file {
             Ok(_) => Ok(()),
-            Err(why) => Err(format!("its secrets are not known ({why})")),
+            Err(why) => Err(format!("what is secret in it is not known: {why}")),
         }
     }
 

@@ -32,6 +32,9 @@ pub struct Finding {
     /// rules of cause and effect only.
     #[serde(skip)]
     pub owner: Option<&'static str>,
+    /// Of a check that saw nothing: what has to work first, whether that was looked for or not.
+    #[serde(skip)]
+    pub blocked_by: Option<Code>,
 }
 
 /// One fact behind a finding.
@@ -114,6 +117,7 @@ impl Finding {
             fix: Fix::default(),
             caused_by: None,
             owner: None,
+            blocked_by: None,
         }
     }
 

@@ -15,7 +15,7 @@ pub use check::Check;
 pub use checks::{Past, find, stopped_on_purpose};
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
-pub use run::{Diagnosis, run};
+pub use run::{Diagnosis, Result as Ended, run};
 pub use scene::Scene;
 
 /// Numbers as people say them.

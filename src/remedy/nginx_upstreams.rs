@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::{Job, Plan, Planning, Refusal, Remedy, Takes, network};
-use crate::diagnosis::{self, Code};
+use crate::diagnosis::Code;
 use crate::engine::containers::Container;
 use crate::engine::{Engine, Error};
 use crate::fault::Fault;
@@ -101,7 +99,13 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
             reload(&job, &engine, &nginx)
                 .await
                 .map_err(|fault| vec![*fault])?;
-            answered(&job, &asked).await.map_err(|fault| vec![*fault])
+            let names = asked.join(", ");
+            let answered = network::answers_through_nginx(&job, &asked).await;
+            // If not, the checks that follow say what is left.
+            Ok(match answered.map_err(|fault| vec![*fault])? {
+                Some(at) => format!("{names} answered through nginx at {at}"),
+                None => format!("nginx does not reach {names} yet"),
+            })
         }),
     })
 }
@@ -153,37 +157,4 @@ async fn reload(job: &Job, engine: &Engine, nginx: &str) -> Result<(), Box<Fault
         "reloaded",
     );
     Ok(())
-}
-
-/// How long nginx remembers an address, and what starts again may take.
-const UNTIL_FOUND: Duration = Duration::from_secs(15);
-
-/// Asks for the same pages as the checks do, until none is missing.
-async fn answered(job: &Job, services: &[String]) -> Result<String, Box<Fault>> {
-    let names: Vec<String> = services
-        .iter()
-        .filter(|service| *service != "nginx")
-        .map(|service| format!("nginx-to-{service}"))
-        .filter(|name| diagnosis::find(std::slice::from_ref(name), "").is_ok())
-        .collect();
-    let checks = diagnosis::find(&names, &job.again)?;
-    let began = Instant::now();
-    loop {
-        let Some(scene) = Rc::into_inner(job.look()) else {
-            return Ok("nginx reloaded".to_owned());
-        };
-        let left = diagnosis::run(scene, &checks, |_| {}).await.findings;
-        if left.is_empty() {
-            let now = Timestamp::now().strftime("%H:%M:%S UTC");
-            return Ok(format!(
-                "{} answered through nginx at {now}",
-                services.join(", ")
-            ));
-        }
-        if began.elapsed() > UNTIL_FOUND {
-            // The checks that follow say what is left.
-            return Ok(format!("nginx does not reach {} yet", services.join(", ")));
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
 }

@@ -200,6 +200,11 @@ async fn act(
     for name in wanted {
         seen.push(proof(job, engine, name).await.map_err(failed)?);
     }
+    let names: Vec<String> = wanted.iter().cloned().collect();
+    let through = network::answers_through_nginx(job, &names).await;
+    if let Some(at) = through.map_err(|fault| vec![*fault])? {
+        seen.push(format!("through nginx at {at}"));
+    }
     Ok(seen.join("; "))
 }
 

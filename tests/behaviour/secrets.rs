@@ -94,7 +94,10 @@ fn no_command_tells_a_secret() {
         for command in WHILE_WRONG {
             secrets.are_not_told(&home, command);
         }
-        secrets.are_in_no_bundle(&home);
+        // Those that cannot be read at all: the others differ for the databases only.
+        if !line.contains("://") {
+            secrets.are_in_no_bundle(&home);
+        }
         std::fs::write(home.folder.join("ooy.env"), before).unwrap();
     }
     secrets.are_in_no_file(&home.folder);

@@ -97,7 +97,6 @@ impl Forms {
                 };
                 let value = old.as_str().trim_matches(is_quote);
                 let hidden = value.is_empty()
-                    || value.bytes().all(|byte| byte == b'*')
                     || NO_SECRET.contains(&value.to_lowercase().as_str())
                     || redactor.is_token(value);
                 match hidden {
