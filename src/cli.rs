@@ -136,6 +136,12 @@ pub enum Command {
   ooy boot status
   ooy boot enable --root /mnt/image --dry-run")]
     Boot(Boot),
+    /// Put what a helper has to see into one archive, secrets and personal data taken out
+    #[command(after_help = "Examples:
+  ooy bundle
+  ooy bundle --output /tmp/for-support.tar.gz
+  ooy bundle --lines 2000")]
+    Bundle(Bundle),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
@@ -353,6 +359,16 @@ pub struct BootStatus {
     /// The machine whose files lie below this folder
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// The archive, or the folder for it [default: ooy-bundle-HOST-TIME.tar.gz in this folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Last lines of each service's log
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub lines: u64,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod agi;
 mod boot;
+mod bundle;
 mod cli;
 mod commands;
 mod deployment;

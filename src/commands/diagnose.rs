@@ -108,6 +108,14 @@ fn list(ui: &Ui, checks: &[&'static Check]) -> Outcome {
     Ok(0)
 }
 
+/// What an operator reads, as text.
+pub(super) fn in_words(ui: &Ui, diagnosis: &Diagnosis) -> String {
+    ui.text_of(|ui| {
+        // Kept in memory: nothing that could fail.
+        let _ = show(ui, diagnosis);
+    })
+}
+
 fn show(ui: &Ui, diagnosis: &Diagnosis) -> Result<(), Failure> {
     let width = text::width();
     let took = human::took(Duration::from_millis(diagnosis.took_ms));

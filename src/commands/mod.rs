@@ -2,6 +2,7 @@
 
 pub mod agi;
 mod boot;
+mod bundle;
 mod calls;
 mod config;
 mod diagnose;
@@ -83,6 +84,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Fix(arguments) => fix::run(&ui, &places, arguments),
         Command::Watch(arguments) => watch::run(&ui, &places, arguments),
         Command::Boot(arguments) => boot::run(&ui, &places, arguments),
+        Command::Bundle(arguments) => bundle::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

@@ -66,6 +66,18 @@ impl Settings {
         Ok(Self::from_entries(places, &entries))
     }
 
+    /// The settings of all lines of a file's text that can be read, with defaults for the rest, and
+    /// what is wrong with their values. For what must not stand still because of a file that is
+    /// broken.
+    pub fn of_what_can_be_read(places: &Places, text: &str) -> (Self, Vec<String>) {
+        let (entries, unread) = env_file::parse_what_can_be(text);
+        let (settings, wrong) = Self::from_entries(places, &entries);
+        let unread = unread
+            .into_iter()
+            .map(|fault| format!("line {}: {}", fault.line, fault.message));
+        (settings, unread.chain(wrong).collect())
+    }
+
     /// Whether these faults of [`Settings::load_with_faults`] are those of a file that sets nothing of
     /// a deployment, as `ooy init --pbx` writes it: a host that only hands its calls over.
     pub fn only_calls(wrong: &[String]) -> bool {

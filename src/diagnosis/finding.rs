@@ -36,6 +36,9 @@ pub struct Finding {
     /// uuid and name.
     #[serde(skip)]
     pub names: Vec<String>,
+    /// Of a check that saw nothing: what has to work first, whether that was looked for or not.
+    #[serde(skip)]
+    pub blocked_by: Option<Code>,
 }
 
 /// One fact behind a finding.
@@ -119,6 +122,7 @@ impl Finding {
             caused_by: None,
             owner: None,
             names: Vec::new(),
+            blocked_by: None,
         }
     }
 
@@ -201,7 +205,7 @@ impl Finding {
     }
 
     /// Every text of it goes through `change`: secrets are taken out here, once, whoever wrote it.
-    pub(super) fn map_texts(&mut self, change: impl Fn(&str) -> String) {
+    pub fn map_texts(&mut self, change: impl Fn(&str) -> String) {
         let mut texts: Vec<&mut String> =
             vec![&mut self.summary, &mut self.impact, &mut self.cause];
         for evidence in &mut self.evidence {

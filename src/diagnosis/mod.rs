@@ -19,7 +19,7 @@ pub use checks::{
 };
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
-pub use run::{Diagnosis, run};
+pub use run::{Diagnosis, Result as Ended, run};
 pub use scene::Scene;
 
 /// What repairs have to know as the checks do.

@@ -227,6 +227,7 @@ fn unseen(scene: &Scene, check: &Check, why: &str, by: Option<Code>) -> Finding 
     .impact(format!("nobody knows whether it is well: {}", check.about));
     finding.check = check.name;
     finding.caused_by = by;
+    finding.blocked_by = by;
     if by.is_none() {
         finding = finding
             .manual(scene.command(&format!("diagnose -v {}", check.name)))

@@ -147,6 +147,11 @@ impl Environment {
             .find(|(key, _)| *key == name)
             .map(|(_, value)| value)
     }
+
+    /// Names and values of all variables: for whoever takes the secrets among them out of texts.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|line| line.split_once('='))
+    }
 }
 
 impl std::fmt::Debug for Environment {

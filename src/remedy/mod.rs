@@ -9,6 +9,7 @@ mod elasticsearch;
 mod elasticsearch_read_only;
 mod looked;
 mod max_map_count;
+mod network;
 mod nginx_upstreams;
 mod not_running;
 mod postgres_access;
@@ -48,7 +49,8 @@ pub struct Remedy {
     pub unattended: fn(&Finding) -> bool,
     /// How long it may take, after its work is done, until the checks find nothing any more.
     pub settles: Duration,
-    /// What to try when it did not help: commands of `ooy` without `ooy`.
+    /// What to try when it did not help: commands of `ooy` without `ooy`, `{service}` for the
+    /// service that it is about.
     pub otherwise: &'static [&'static str],
     /// Looks, changes nothing, and says what it would do.
     pub plan: fn(Rc<Job>) -> Planning,

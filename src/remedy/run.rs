@@ -216,7 +216,8 @@ impl<'a> Repair<'a> {
             .cloned()
             .collect();
         if findings.is_empty() && !resumes {
-            self.could_look(&diagnosis).map_err(|fault| vec![*fault])?;
+            self.could_look(&diagnosis, &[])
+                .map_err(|fault| vec![*fault])?;
             if !self.is_its_own_reason() {
                 return Ok(Err(self.nothing(&diagnosis)));
             }
@@ -281,7 +282,20 @@ impl<'a> Repair<'a> {
         let other = diagnosis.findings.iter().find(|finding| {
             finding.severity > Severity::Info && self.remedy.codes.contains(&finding.code)
         });
+        let down = diagnosis.findings.iter().find_map(|finding| {
+            let why = &finding.evidence.first()?.value;
+            let about = match &self.wishes.target {
+                Some(target) => why.split(' ').next() == Some(target),
+                None => false,
+            };
+            (waits_for_a_start(finding) && about).then_some(why)
+        });
         match other {
+            _ if down.is_some() => format!(
+                "nothing that this repair takes away; but {}: {}",
+                down.map_or("", String::as_str),
+                self.context.command("fix not-running")
+            ),
             Some(finding) => format!(
                 "nothing that this repair takes away; but {}: {}",
                 finding.code,
@@ -291,12 +305,20 @@ impl<'a> Repair<'a> {
         }
     }
 
-    /// A check that could not look has not found nothing.
-    fn could_look(&self, diagnosis: &Diagnosis) -> Result<(), Box<Fault>> {
+    /// A check that could not look has not found nothing. `found` is what was there before: then
+    /// only the checks count that had found it. Else one that waits for a service that does not
+    /// run, which another repair starts, keeps nobody from what the others have seen.
+    fn could_look(&self, diagnosis: &Diagnosis, found: &[Finding]) -> Result<(), Box<Fault>> {
+        let looked = diagnosis
+            .checks
+            .iter()
+            .any(|made| made.result != diagnosis::Ended::Unknown);
         let unseen = diagnosis
             .findings
             .iter()
-            .find(|finding| finding.code == Code::Unknown);
+            .filter(|finding| finding.code == Code::Unknown)
+            .filter(|unseen| found.is_empty() || found.iter().any(|it| it.check == unseen.check))
+            .find(|unseen| !found.is_empty() || !looked || !waits_for_a_start(unseen));
         let Some(unseen) = unseen else { return Ok(()) };
         let mut fault = Fault::problem(
             format!("{}: cannot be looked at", self.remedy.name),
@@ -324,7 +346,9 @@ impl<'a> Repair<'a> {
                         && job.findings.iter().any(|before| same(before, finding))
                 })
                 .collect();
-            let seen = left.is_empty().then(|| self.could_look(&diagnosis));
+            let seen = left
+                .is_empty()
+                .then(|| self.could_look(&diagnosis, &job.findings));
             if let Some(Ok(())) = seen {
                 return Ok(());
             }
@@ -358,11 +382,21 @@ impl<'a> Repair<'a> {
             left.first()
                 .map_or_else(String::new, |it| it.impact.clone()),
         );
+        let service = left.first().and_then(|finding| finding.service.as_deref());
         for command in self.remedy.otherwise {
-            fault = fault.next(self.context.command(command));
+            let command = command.replace("{service}", service.unwrap_or_default());
+            fault = fault.next(self.context.command(&command));
         }
         fault
     }
+}
+
+/// Whether a check saw nothing because a service does not run.
+fn waits_for_a_start(finding: &Finding) -> bool {
+    matches!(
+        finding.blocked_by,
+        Some(Code::ServiceMissing | Code::ServiceExited | Code::ServicePaused)
+    )
 }
 
 fn same(before: &Finding, now: &Finding) -> bool {

@@ -6,6 +6,7 @@ pub mod table;
 pub mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::{Color, Global};
 use crate::fault::Fault;
@@ -46,6 +47,8 @@ pub struct Ui {
     pub live: bool,
     /// Questions are answered with yes.
     pub yes: bool,
+    /// What is kept instead of written to standard output.
+    kept: Option<Arc<Mutex<String>>>,
 }
 
 impl Ui {
@@ -72,7 +75,24 @@ impl Ui {
             json: global.json,
             live: io::stderr().is_terminal() && !dumb && !global.json,
             yes: global.yes,
+            kept: None,
         }
+    }
+
+    /// What `show` writes to standard output for people, as text: without colours, and wrapped for
+    /// nobody's terminal where there is none.
+    pub fn text_of(&self, show: impl FnOnce(&Ui)) -> String {
+        let kept = Arc::new(Mutex::new(String::new()));
+        show(&Ui {
+            color_out: false,
+            unicode: true,
+            verbose: true,
+            json: false,
+            kept: Some(Arc::clone(&kept)),
+            ..self.clone()
+        });
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut kept)
     }
 
     /// The text with its signs in ASCII where the locale has no others.
@@ -106,6 +126,12 @@ impl Ui {
 
     /// Data: one line on standard output.
     pub fn out(&self, line: &str) -> io::Result<()> {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_str(&self.signs(line));
+            kept.push('\n');
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         out.write_all(self.signs(line).as_bytes())?;
         out.write_all(b"\n")

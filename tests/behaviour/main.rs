@@ -4,6 +4,7 @@ mod agi;
 mod api_contract;
 mod asterisk;
 mod between;
+mod bundle;
 mod calls;
 mod command_line;
 mod crash;

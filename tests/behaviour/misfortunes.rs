@@ -77,7 +77,7 @@ fn no_permission_on_the_socket() {
 }
 
 /// A user without rights may reach and read this deployment's files.
-fn open_to_others(home: &Home) {
+pub fn open_to_others(home: &Home) {
     for path in ["", "ooy.env"] {
         let path = home.folder.join(path);
         let mode = if path.is_dir() { 0o755 } else { 0o644 };
@@ -86,7 +86,7 @@ fn open_to_others(home: &Home) {
 }
 
 /// `ooy`, run by a user without rights, from a copy that he may execute.
-fn as_nobody(home: &Home, arguments: &[&str]) -> Ran {
+pub fn as_nobody(home: &Home, arguments: &[&str]) -> Ran {
     let copy = home.folder.join("ooy");
     std::fs::copy(crate::harness::executable(), &copy).unwrap();
     let mut command = Command::new("setpriv");

@@ -55,6 +55,10 @@ const COMMANDS: &[&[&str]] = &[
     &["restart", "contentrepo", "--yes"],
     &["stop", "bigquery-sync", "--yes"],
     &["watch", "--once", "--interval", "5s"],
+    &["fix", "--all", "--yes"],
+    &["fix", "not-running", "--yes"],
+    &["fix", "service", "--yes"],
+    &["fix", "nginx-upstreams", "--yes"],
     &["history"],
     &["history", "-v"],
     &["init"],
@@ -83,6 +87,7 @@ fn no_command_tells_a_secret() {
         for command in COMMANDS {
             secrets.are_not_told(&home, command);
         }
+        secrets.are_in_no_bundle(&home);
     });
     watched.told_nothing();
     secrets.are_in_no_file(&home.folder);
@@ -92,6 +97,10 @@ fn no_command_tells_a_secret() {
         home.set(&name, &line);
         for command in WHILE_WRONG {
             secrets.are_not_told(&home, command);
+        }
+        // Those that cannot be read at all: the others differ for the databases only.
+        if !line.contains("://") {
+            secrets.are_in_no_bundle(&home);
         }
         std::fs::write(home.folder.join("ooy.env"), before).unwrap();
     }
@@ -172,6 +181,31 @@ impl Secrets {
                 if let Some(name) = self.told_in(text) {
                     panic!("{line:?} tells {name}:\n{}", String::from_utf8_lossy(text));
                 }
+            }
+        }
+    }
+
+    /// The archive is unpacked, and all that is in it searched.
+    #[track_caller]
+    fn are_in_no_bundle(&self, home: &Home) {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("a.tar.gz");
+        let shown = path.display().to_string();
+        let output = home
+            .command(&["bundle", "-n", "5000", "-o", &shown])
+            .output()
+            .unwrap();
+        for text in [&output.stdout, &output.stderr] {
+            assert_eq!(
+                self.told_in(text),
+                None,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
+        }
+        for (name, text) in crate::bundle::unpack(&path) {
+            if let Some(secret) = self.told_in(&text) {
+                panic!("{name} in the bundle tells {secret}");
             }
         }
     }

@@ -14,4 +14,5 @@ mod host;
 mod postgres;
 mod redis;
 mod services;
+mod socket;
 mod workspace;
