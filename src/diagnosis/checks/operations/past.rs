@@ -97,17 +97,19 @@ impl Past {
 
     /// Who has stopped a service, if the last that `ooy` did to it was that.
     pub fn stopped(&self, service: &str) -> Option<&Entry> {
-        self.entries
-            .iter()
-            .rfind(|entry| {
-                entry.service.as_deref() == Some(service)
-                    && matches!(entry.step.as_str(), "stop" | "start")
-                    && matches!(
-                        entry.event.as_str(),
-                        "done" | "ready" | "started" | "failed"
-                    )
-            })
-            .filter(|entry| entry.step == "stop")
+        self.touched(service).filter(|entry| entry.step == "stop")
+    }
+
+    /// The last that `ooy` did to a service: a stop or a start, begun or ended.
+    pub fn touched(&self, service: &str) -> Option<&Entry> {
+        self.entries.iter().rfind(|entry| {
+            entry.service.as_deref() == Some(service)
+                && matches!(entry.step.as_str(), "stop" | "start")
+                && matches!(
+                    entry.event.as_str(),
+                    "done" | "ready" | "started" | "failed"
+                )
+        })
     }
 }
 
