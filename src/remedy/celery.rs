@@ -126,8 +126,10 @@ async fn was_cut_off(job: &Job, scene: &Scene, service: &str) -> bool {
     }
     let past = Past::look(scene).await;
     past.is_ok_and(|past| {
-        past.stopped(service)
-            .is_some_and(|entry| entry.operation == format!("fix {}", REMEDY.name))
+        past.touched(service).is_some_and(|entry| {
+            entry.operation == format!("fix {}", REMEDY.name)
+                && !matches!(entry.event.as_str(), "ready" | "failed")
+        })
     })
 }
 

@@ -8,6 +8,7 @@
 mod catch_up;
 mod locks;
 mod pulled;
+mod watch;
 mod who;
 
 use std::collections::BTreeSet;
@@ -66,7 +67,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     let runs = container.is_some_and(|container| container.is_running());
     // One whose policy was taken away is about to end: an earlier run has begun to stop it.
     let ends = container.is_some_and(|container| container.restart == "no");
-    let under_way = who::under_way(&scene, &tasks).await.map_err(not_seen)?;
+    let under_way = who::under_way(&job, &tasks).await.map_err(not_seen)?;
     let gets_on: Vec<&who::UnderWay> = under_way.iter().filter(|it| it.gets_on).collect();
     let all = scene.containers().await.map_err(not_seen)?;
     let catching_up = all.iter().find(|container| catches_up(container));

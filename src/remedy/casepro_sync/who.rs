@@ -42,8 +42,23 @@ impl UnderWay {
     }
 }
 
+/// A run younger than this, that gets on, is first let come to its end: most take a second.
+const SHORT: Duration = Duration::from_secs(10);
+
 /// The pulls that somebody is at, with their locks, and whether they get on.
-pub async fn under_way(scene: &Scene, tasks: &[Task]) -> Result<Vec<UnderWay>, Halt> {
+pub async fn under_way(job: &Job, tasks: &[Task]) -> Result<Vec<UnderWay>, Halt> {
+    let began = Instant::now();
+    loop {
+        let found = look(&job.look(), tasks).await?;
+        let short = |run: &UnderWay| run.gets_on && run.since.is_some_and(|since| since < SHORT);
+        if !found.iter().any(short) || began.elapsed() >= 2 * SHORT {
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn look(scene: &Scene, tasks: &[Task]) -> Result<Vec<UnderWay>, Halt> {
     let locks = held::all(scene).await?;
     if locks.is_empty() {
         return Ok(Vec::new());

@@ -122,6 +122,9 @@ struct How {
     stuck: AtomicBool,
     /// So many milliseconds pass before it is passed on.
     slow: AtomicU64,
+    /// Under the name that it was asked for, so that RapidPro's links to further pages lead through
+    /// here too.
+    by_own_name: AtomicBool,
 }
 
 impl Gate {
@@ -171,6 +174,11 @@ impl Gate {
         self.how.stuck.store(stuck, Ordering::SeqCst);
     }
 
+    /// RapidPro knows this place by its address (its ALLOWED_HOSTS has it).
+    pub fn by_own_name(&self) {
+        self.how.by_own_name.store(true, Ordering::SeqCst);
+    }
+
     /// Each request takes so long from now on.
     pub fn slow(&self, pause: Duration) {
         let pause = u64::try_from(pause.as_millis()).unwrap();
@@ -202,18 +210,20 @@ fn pass(mut client: TcpStream, upstream: &str, how: &How) {
     }
     std::thread::sleep(Duration::from_millis(how.slow.load(Ordering::SeqCst)));
     let head = String::from_utf8_lossy(&head).into_owned();
+    let own_name = how.by_own_name.load(Ordering::SeqCst);
     let lines: Vec<&str> = head
         .trim_end()
         .split("\r\n")
         .filter(|line| {
             let line = line.to_lowercase();
-            !line.starts_with("host:") && !line.starts_with("connection:")
+            (own_name || !line.starts_with("host:")) && !line.starts_with("connection:")
         })
         .collect();
     let Ok(mut server) = TcpStream::connect(upstream) else {
         return;
     };
-    let head = lines.join("\r\n") + "\r\nHost: rapidpro\r\nConnection: close\r\n\r\n";
+    let name = if own_name { "" } else { "Host: rapidpro\r\n" };
+    let head = lines.join("\r\n") + "\r\n" + name + "Connection: close\r\n\r\n";
     let _ = server.write_all(head.as_bytes());
     let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnose::workspace::{Gate, PATIENCE};
-use crate::harness::{Home, until};
+use crate::harness::{Home, surroundings, until};
 
 const LOCK: &str = "org-task-lock:1:message-pull";
 
@@ -13,7 +13,11 @@ fn casepro_pulls_again() {
     let home = Home::with_databases("fixcp");
     std::fs::write(
         home.folder.join("compose.override.yaml"),
-        "services:\n  casepro-celery:\n    stop_grace_period: 8s\n",
+        format!(
+            "services:\n  casepro-celery:\n    stop_grace_period: 8s\n  rapidpro:\n    \
+             environment:\n      ALLOWED_HOSTS: rapidpro.test;rapidpro;localhost;{}\n",
+            surroundings("OOY_TEST_POSTGRES_HOST")
+        ),
     )
     .unwrap();
     for (name, value) in [
@@ -30,6 +34,7 @@ fn casepro_pulls_again() {
     home.comes_up();
     home.seed();
     let gate = Gate::before(&home);
+    gate.by_own_name();
     home.pulls_again();
     home.healthy_again(PATIENCE);
     home.has_nothing_to_fix(&["casepro-sync"]);
@@ -174,7 +179,7 @@ fn a_pull_gets_on(home: &Home, before: u64) {
         messages(home) > before + 300
     });
     let since = "SELECT count(*) FROM orgs_taskstate WHERE task_key = 'message-pull' \
-        AND ended_on IS NULL AND started_on < now() - interval '6 s'";
+        AND ended_on IS NULL AND started_on < now() - interval '10 s'";
     until("it is no moment old", PATIENCE, || {
         home.sql("casepro", since) == "1"
     });

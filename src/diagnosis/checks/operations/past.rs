@@ -97,7 +97,12 @@ impl Past {
 
     /// Who has stopped a service, if the last that `ooy` did to it was that.
     pub fn stopped(&self, service: &str) -> Option<&Entry> {
-        journal::last_of(&self.entries, service).filter(|entry| entry.step == "stop")
+        self.touched(service).filter(|entry| entry.step == "stop")
+    }
+
+    /// The last that `ooy` did to a service: a stop or a start, begun or ended.
+    pub fn touched(&self, service: &str) -> Option<&Entry> {
+        journal::last_of(&self.entries, service)
     }
 }
 
