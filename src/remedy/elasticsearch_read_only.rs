@@ -22,6 +22,9 @@ pub const REMEDY: Remedy = Remedy {
     plan: |job| -> Planning { Box::pin(plan(job)) },
 };
 
+/// The title of the fault where there is no room yet.
+pub(super) const NO_ROOM: &str = "Elasticsearch: its disk is too full";
+
 /// How long the indexer may take to bring what was missed: it looks every ten seconds.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
@@ -170,7 +173,7 @@ fn unreached(job: &Job, why: &str) -> Box<Fault> {
 fn no_room(job: &Job, used: u64, mark: Watermark) -> Box<Fault> {
     Box::new(
         Fault::problem(
-            "Elasticsearch: its disk is too full",
+            NO_ROOM,
             "the index is read-only since the disk is full, and there is no room yet",
         )
         .evidence(format!(

@@ -73,7 +73,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     }
     if !services.is_empty() {
         let names: Vec<&str> = services.iter().map(String::as_str).collect();
-        steps.push(format!("start {}", names.join(", ")));
+        steps.push(format!("see to it that these run: {}", names.join(", ")));
         touches.extend(services.iter().cloned());
     }
     if steps.is_empty() {
@@ -97,9 +97,8 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     })
 }
 
-/// Elasticsearch where it ended because of this, and what was not started without it.
+/// Elasticsearch where it ended because of this, and what needs it.
 async fn waiting(job: &Job) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
     let needed = job.resumes
         || job
             .findings
@@ -107,22 +106,24 @@ async fn waiting(job: &Job) -> BTreeSet<String> {
             .any(|finding| finding.severity == Severity::Error);
     // Without usable settings nothing can be started.
     if !needed || !job.wrong_settings.is_empty() {
-        return found;
+        return BTreeSet::new();
     }
     let graph = &job.context.stack.graph;
     let scene = job.look();
-    let names = std::iter::once("elasticsearch").chain(graph.dependants("elasticsearch"));
-    for name in names {
-        // A service that a person has stopped (policy `no`) stays so.
+    let mut found = BTreeSet::new();
+    let mut down = false;
+    for name in std::iter::once("elasticsearch").chain(graph.dependants("elasticsearch")) {
+        // A service that a person has stopped (policy `no`) stays so. One that runs may be about
+        // to end: without Elasticsearch the indexer does so every few seconds.
         if let Ok(Some(container)) = scene.container(name).await
-            && matches!(
-                container.state,
-                State::Exited | State::Created | State::Restarting
-            )
             && container.restart != "no"
         {
+            down |= container.state != State::Running;
             found.insert(name.to_owned());
         }
+    }
+    if !down {
+        found.clear();
     }
     found
 }

@@ -1,9 +1,11 @@
 //! After there is room again: what a full disk has stopped works, or is named.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::{Job, elasticsearch_read_only, services};
+use super::tell;
 use crate::diagnosis::{self, Code, Diagnosis, Severity, stopped_on_purpose};
 use crate::engine::containers::State;
 use crate::fault::Fault;
@@ -25,9 +27,9 @@ const BY_ITSELF: Duration = Duration::from_secs(45);
 /// Between two looks.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Looks at what needs the disk, and starts what it has ended. `was_full`: not only low, which
-/// hurts nothing but Elasticsearch. Answers what was seen.
-pub async fn see_to_it(job: &Job, was_full: bool) -> Result<Vec<String>, Vec<Fault>> {
+/// Looks at what needs the disk that holds `root`, and starts what it has ended. `was_full`: not
+/// only low, which hurts nothing but Elasticsearch. Answers what was seen.
+pub async fn see_to_it(job: &Job, root: &Path, was_full: bool) -> Result<Vec<String>, Vec<Fault>> {
     let mut said = Vec::new();
     let mut faults = Vec::new();
     if was_full {
@@ -43,7 +45,7 @@ pub async fn see_to_it(job: &Job, was_full: bool) -> Result<Vec<String>, Vec<Fau
             Err(found) => faults.extend(found),
         }
     }
-    match elasticsearch(job).await {
+    match elasticsearch(job, root).await {
         Ok(told) => said.extend(told),
         Err(fault) => faults.push(*fault),
     }
@@ -139,13 +141,23 @@ fn no_postgres(job: &Job, url: &DatabaseUrl, why: &str) -> Box<Fault> {
 }
 
 /// Elasticsearch makes its indices read-only on a disk that is nearly full.
-async fn elasticsearch(job: &Job) -> Result<Option<String>, Box<Fault>> {
+async fn elasticsearch(job: &Job, root: &Path) -> Result<Option<String>, Box<Fault>> {
     let scene = job.look();
     // Where it does not run, this is told with the services.
     if scene.running("elasticsearch").await.is_err() {
         return Ok(None);
     }
-    elasticsearch_read_only::release(job, &scene).await
+    let released = elasticsearch_read_only::release(job, &scene).await;
+    match released {
+        Err(mut fault) if fault.title == elasticsearch_read_only::NO_ROOM => {
+            // All that this repair can free is freed: a person has to go on.
+            fault.next.clear();
+            let fault = tell::with_largest(*fault, root, &job.context.mask).await;
+            let next = job.command("fix elasticsearch-read-only");
+            Err(Box::new(fault.next(next)))
+        }
+        other => other,
+    }
 }
 
 /// What the checks find of services.

@@ -200,14 +200,15 @@ impl Work {
             let mut faults = vec![still_short(&self, &freed).await];
             // The little that was freed may be enough to go on with.
             if self.found.full && space.available >= ENOUGH_TO_START {
-                let after = after::see_to_it(&self.job, true).await;
+                let after = after::see_to_it(&self.job, &self.root, true).await;
                 faults.extend(after.err().into_iter().flatten());
             }
             return Err(faults);
         }
         let mut said = vec![freed.told()];
         if self.found.short() || self.job.resumes {
-            said.extend(after::see_to_it(&self.job, self.found.full || self.job.resumes).await?);
+            let was_full = self.found.full || self.job.resumes;
+            said.extend(after::see_to_it(&self.job, &self.root, was_full).await?);
         }
         Ok(said.join("; "))
     }

