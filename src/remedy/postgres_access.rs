@@ -74,7 +74,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
         steps,
         meanwhile,
         touches: todos.iter().flat_map(touches).collect(),
-        act: Box::pin(async move { act(&job, todos, &owners).await }),
+        act: Box::pin(async move { act(&job, &places, todos, &owners).await }),
     })
 }
 
@@ -112,6 +112,14 @@ fn steps(todo: &Todo) -> Vec<String> {
         Todo::Change(change) => change,
     };
     let mut steps = Vec::new();
+    if change.no_network {
+        steps.push(
+            "make the deployment's network, as its first start would: its addresses are not known \
+             yet"
+            .to_owned(),
+        );
+        steps.push("let each role in from there too, in pg_hba.conf".to_owned());
+    }
     if let Some(hba) = &change.hba {
         steps.extend(hba_steps(hba));
         steps.push("keep a copy beside it".to_owned());
@@ -157,15 +165,11 @@ fn hba_steps(hba: &Hba) -> Vec<String> {
 }
 
 fn interruption(todo: &Todo) -> Option<String> {
-    let Todo::Change(Change {
-        server,
-        listen: Some(_),
-        others,
-        ..
-    }) = todo
-    else {
+    let Todo::Change(change) = todo else {
         return None;
     };
+    let Change { server, others, .. } = &**change;
+    change.listen.as_ref()?;
     let mut text = format!(
         "everything that uses {} loses its connection for about 10 s and connects again",
         server.label()
@@ -185,6 +189,9 @@ fn touches(todo: &Todo) -> Vec<String> {
         Todo::Change(change) => change,
     };
     let mut touches = Vec::new();
+    if change.no_network {
+        touches.push("the deployment's network".to_owned());
+    }
     if let Some(hba) = &change.hba {
         let file = hba.file.display();
         touches.extend(
@@ -205,19 +212,26 @@ fn touches(todo: &Todo) -> Vec<String> {
 
 async fn act(
     job: &Job,
-    todos: Vec<Todo>,
+    places: &[Place],
+    mut todos: Vec<Todo>,
     owners: &BTreeSet<&'static str>,
 ) -> Result<String, Vec<Fault>> {
+    if todos.iter().any(Todo::lacks_network) {
+        proof::network(job).await?;
+        // Now its addresses are known.
+        todos.clear();
+        for place in places {
+            let todo = survey::survey(job, place).await;
+            todos.push(todo.map_err(|fault| vec![*fault])?);
+        }
+    }
     let mut limit = SETTLES;
     for todo in todos {
-        if matches!(
-            &todo,
-            Todo::Start(_)
-                | Todo::Change(Change {
-                    listen: Some(_),
-                    ..
-                })
-        ) {
+        let comes_up = match &todo {
+            Todo::Start(_) => true,
+            Todo::Change(change) => change.listen.is_some(),
+        };
+        if comes_up {
             limit = COMES_UP;
         }
         change::make(job, todo)

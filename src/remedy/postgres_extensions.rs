@@ -156,7 +156,7 @@ async fn superuser(job: &Job, database: &Database, seen: &PostgresServer) -> Res
         return Err(by_hand_instead(job, fault, database, seen));
     }
     match server::find(url.port(), LOOK).await {
-        Found::Running(server) if server.user.is_ours() => Ok(server),
+        Found::Running(server) if server.user.is_ours() => Ok(*server),
         Found::Running(_) | Found::Hidden | Found::Stopped(_) => {
             let fault = fault(
                 "no permission",

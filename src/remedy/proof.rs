@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Job;
+use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::host::postgres::{PostgresOutcome, PostgresReport};
 use crate::host::reach::Unreached;
@@ -33,6 +34,28 @@ pub async fn redis(
     until_usable(job, owners, limit, "Redis", Subject::Redis).await
 }
 
+/// Makes the network of the deployment, if it is missing, as its first start would. Without it
+/// nobody can be asked from there.
+pub async fn network(job: &Job) -> Result<(), Vec<Fault>> {
+    let project = job.context.settings.project();
+    let made = match Engine::connect().await {
+        Ok(engine) => engine.ensure_network(project).await,
+        Err(error) => Err(error),
+    };
+    made.map(drop).map_err(|error| {
+        vec![
+            Fault::problem(
+                "the deployment's network cannot be made",
+                "Docker does not make the network that its containers come from",
+            )
+            .evidence(error.to_string())
+            .why("what they reach can be seen from their own network only")
+            .next(job.command("diagnose docker-engine"))
+            .next(job.again.clone()),
+        ]
+    })
+}
+
 #[derive(Clone, Copy)]
 enum Subject {
     Postgres,
@@ -57,6 +80,7 @@ async fn until_usable(
     program: &str,
     subject: Subject,
 ) -> Result<String, Vec<Fault>> {
+    network(job).await?;
     let began = Instant::now();
     loop {
         let seen = look(job, owners, subject).await;

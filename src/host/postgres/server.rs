@@ -22,7 +22,7 @@ const BETWEEN: &str = "\u{1f}";
 #[derive(Debug, Clone)]
 pub enum Found {
     /// It serves there.
-    Running(Server),
+    Running(Box<Server>),
     /// A cluster of Debian's has the port, and is down.
     Stopped(Cluster),
     /// Another program holds the port: its name.
@@ -85,7 +85,7 @@ pub async fn find(port: u16, deadline: Duration) -> Found {
             Some(pid) if matches!(name.as_str(), "postgres" | "postmaster") => {
                 let clusters = clusters(deadline).await;
                 match Server::of(port, pid, &clusters) {
-                    Some(server) => Found::Running(server),
+                    Some(server) => Found::Running(Box::new(server)),
                     None => Found::Hidden,
                 }
             }
@@ -104,7 +104,7 @@ pub async fn find(port: u16, deadline: Duration) -> Found {
         let pid = first_line_number(&cluster.data.join("postmaster.pid"));
         return pid
             .and_then(|pid| Server::of(port, pid, &clusters))
-            .map_or(Found::Hidden, Found::Running);
+            .map_or(Found::Hidden, |server| Found::Running(Box::new(server)));
     }
     Found::Stopped(cluster.clone())
 }

@@ -247,10 +247,10 @@ fn the_line_that_pg_hba_lacks_is_given() {
             .into(),
     );
     let fault = report
-        .fault("RapidPro", &url, "a container", Some("172.18.0.0/16"))
+        .fault("RapidPro", &url, "a container", Some("192.168.0.0/20"))
         .unwrap();
     assert!(
-        fault.next[0].contains("'host  rapidpro  rapidpro  172.18.0.0/16  md5'"),
+        fault.next[0].contains("'host  rapidpro  rapidpro  192.168.0.0/20  md5'"),
         "{fault:?}"
     );
     assert!(fault.next[0].ends_with("# on 203.0.113.4"));
@@ -259,8 +259,12 @@ fn the_line_that_pg_hba_lacks_is_given() {
         "sudo systemctl reload postgresql   # on 203.0.113.4"
     );
     assert!(fault.evidence[1].starts_with("SQLSTATE 28000: no pg_hba.conf entry"));
-    let fault = report.fault("RapidPro", &url, "a container", None).unwrap();
-    assert!(fault.next[0].contains("192.168.0.7/32"), "{fault:?}");
+    // A server on another machine sees this host's address and not the containers' network.
+    for subnet in [None, Some("172.18.0.0/16")] {
+        let fault = report.fault("RapidPro", &url, "a container", subnet);
+        let command = &fault.unwrap().next[0];
+        assert!(command.contains("192.168.0.7/32"), "{command}");
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub fn no_docker(job: &Job, why: &str) -> Box<Fault> {
             "only Docker knows the networks that the containers come from",
         )
         .evidence(why)
-        .next(job.command("diagnose engine"))
+        .next(job.command("diagnose docker-engine"))
         .next(job.again.clone()),
     )
 }

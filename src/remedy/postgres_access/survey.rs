@@ -72,16 +72,22 @@ pub enum Todo {
     /// It is down.
     Start(Cluster),
     /// It runs.
-    Change(Change),
+    Change(Box<Change>),
 }
 
 impl Todo {
+    /// The deployment's network has to be made first.
+    pub fn lacks_network(&self) -> bool {
+        matches!(self, Todo::Change(change) if change.no_network)
+    }
+
     /// Nothing is written anywhere, and nobody's session ends.
     pub fn is_decided_already(&self) -> bool {
         match self {
             Todo::Start(_) => false,
             Todo::Change(change) => {
                 change.hba.is_none()
+                    && !change.no_network
                     && match change.listen {
                         Some(Listen::Set(_)) => false,
                         Some(Listen::IsSet) => change.others.is_empty() && change.sessions == 0,
@@ -98,6 +104,8 @@ pub struct Change {
     pub server: Server,
     /// New lines of pg_hba.conf.
     pub hba: Option<Hba>,
+    /// The deployment has no network yet: what its containers come from is known when it is made.
+    pub no_network: bool,
     /// The file has to be read anew.
     pub reload: bool,
     /// The server can say whether its files are in order (PostgreSQL 10 and later).
@@ -139,7 +147,7 @@ pub async fn survey(job: &Job, place: &Place) -> Result<Todo> {
         return Err(fault::odd_name(job, name));
     }
     let server = match server::find(place.port, SQL).await {
-        Found::Running(server) => server,
+        Found::Running(server) => *server,
         Found::Stopped(cluster) if cluster.is_ours() => return Ok(Todo::Start(cluster)),
         Found::Stopped(cluster) => {
             return Err(fault::no_permission(job, &cluster.command("start")));
@@ -158,16 +166,18 @@ pub async fn survey(job: &Job, place: &Place) -> Result<Todo> {
         return Err(fault::hba_is_wrong(job, &facts.hba_file, &errors));
     }
     let listen = listen(job, place, address, &server, &facts)?;
-    let (hba, reload) = hba(job, place, address, &server, &facts).await?;
-    Ok(Todo::Change(Change {
+    let (networks, no_network) = networks(job, place, address).await?;
+    let (hba, reload) = hba(job, place, &networks, &server, &facts).await?;
+    Ok(Todo::Change(Box::new(Change {
         hba,
+        no_network,
         reload,
         can_check: facts.can_check,
         listen,
         others: facts.waiting,
         sessions: facts.sessions,
         server,
-    }))
+    })))
 }
 
 /// The address of a server on this host; none for one elsewhere.
@@ -295,11 +305,10 @@ fn with_address(value: &str, address: IpAddr) -> Option<String> {
 async fn hba(
     job: &Job,
     place: &Place,
-    address: IpAddr,
+    networks: &[(Network, bool)],
     server: &Server,
     facts: &Facts,
 ) -> Result<(Option<Hba>, bool)> {
-    let networks = networks(job, place, address).await?;
     let methods = methods(server, place)
         .await
         .map_err(|why| fault::no_superuser(job, server, &why))?;
@@ -339,8 +348,12 @@ async fn hba(
 
 /// From where the server is to be used: the networks of the deployment, whatever address of a
 /// container it has turned away beside them, and, for the checks and backups of `ooy`, this host
-/// itself (true).
-async fn networks(job: &Job, place: &Place, address: IpAddr) -> Result<Vec<(Network, bool)>> {
+/// itself (true). And whether the deployment has no network yet.
+async fn networks(
+    job: &Job,
+    place: &Place,
+    address: IpAddr,
+) -> Result<(Vec<(Network, bool)>, bool)> {
     let project = job.context.settings.project();
     let engine = Engine::connect().await;
     let subnets = match &engine {
@@ -363,7 +376,7 @@ async fn networks(job: &Job, place: &Place, address: IpAddr) -> Result<Vec<(Netw
         let own = reach::own_address(address).unwrap_or(address);
         networks.push((Network::only(own), true));
     }
-    Ok(networks)
+    Ok((networks, subnets.is_empty()))
 }
 
 /// How each role logs in: a password that is kept as md5 cannot be proved by SCRAM.

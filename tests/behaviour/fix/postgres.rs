@@ -454,8 +454,12 @@ fn databases_get_their_extensions() {
     let home = Home::new("fixext");
     let cluster = Cluster::up("ooyfixext");
     cluster.serve(&home, &surroundings("OOY_TEST_POSTGRES_HOST"));
-    home.ooy(&["start", "elasticsearch"]).expect(0);
-    home.fixes(ACCESS);
+    // Before the first start: there is not even a network.
+    let said = home.fixes(ACCESS);
+    assert!(said.contains("make the deployment's network"), "{said}");
+    let lines = std::fs::read_to_string(cluster.hba()).unwrap();
+    assert!(lines.contains(&subnet(&home)), "{lines}");
+    home.has_nothing_to_fix(ACCESS);
     home.has_nothing_to_fix(EXTENSIONS);
 
     by_the_superuser(&home, &cluster);
