@@ -42,6 +42,8 @@ pub fn run(ui: &Ui, places: &Places, arguments: &cli::Watch) -> Outcome {
         .build()?;
     let tasks = tokio::task::LocalSet::new();
     let outcome = tasks.block_on(&runtime, async {
+        // All before anything is looked at: a look keeps this thread busy for a while.
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         if !arguments.once && !ui.json {
@@ -51,7 +53,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &cli::Watch) -> Outcome {
         // Whatever it is at is dropped: each step of a round allows that.
         let signal = tokio::select! {
             ended = watch.run() => return Ok(u8::from(!ended?)),
-            _ = tokio::signal::ctrl_c() => "Ctrl-C",
+            _ = interrupt.recv() => "Ctrl-C",
             _ = terminate.recv() => "SIGTERM",
             _ = hangup.recv() => "the terminal was closed",
         };

@@ -324,6 +324,8 @@ fn a_flapping_service_does_not_make_it_flap(home: &Home, webhook: &Receiver) {
                 == turn + 1
                 && runs()
         });
+        // Until it has looked at what it did; else it is the same fault that goes on.
+        watching.more_looks(0);
         if turn == 1 {
             // A new watch has not forgotten what the last one did.
             assert_eq!(watching.end(), 0);
@@ -463,7 +465,7 @@ fn what_cannot_be_watched_is_told() {
     assert!(ran.stderr.contains("ooy.env"), "{}", ran.stderr);
 }
 
-/// Told to end while it looks, it does so at once.
+/// Told to end while it looks, it does so at once: within a second, and two where many tests run.
 #[test]
 fn it_ends_at_once_also_in_the_middle_of_a_look() {
     let home = Home::new("wend");
@@ -482,7 +484,7 @@ fn it_ends_at_once_also_in_the_middle_of_a_look() {
         let began = Instant::now();
         assert_eq!(watching.end_by(signal), 0);
         assert!(
-            began.elapsed() < Duration::from_secs(1),
+            began.elapsed() < Duration::from_secs(2),
             "{:?}",
             began.elapsed()
         );
