@@ -3,14 +3,29 @@
 use std::time::Duration;
 
 use crate::diagnose::workspace::{Gate, PATIENCE};
-use crate::harness::{Home, surroundings, until};
+use crate::harness::{Home, Ran, surroundings, until};
 
 const LOCK: &str = "org-task-lock:1:message-pull";
 
-/// One deployment, one fault after the other.
 #[test]
 fn casepro_pulls_again() {
-    let home = Home::with_databases("fixcp");
+    let (home, gate) = casepro("fixcp");
+    home.has_nothing_to_fix(&["casepro-sync"]);
+    a_lock_that_a_restart_leaves_is_deleted(&home, &gate);
+    a_pull_that_hangs_is_ended_and_leaves_no_lock(&home, &gate);
+    a_repair_that_was_cut_off_is_finished(&home);
+}
+
+#[test]
+fn casepro_pulls_much() {
+    let (home, gate) = casepro("fixcm");
+    a_worker_that_gets_on_is_left_alone(&home, &gate);
+    a_backlog_is_pulled_without_the_time_limit(&home, &gate);
+}
+
+/// A deployment whose Casepro pulls, through a gate.
+fn casepro(name: &str) -> (Home, Gate) {
+    let home = Home::with_databases(name);
     std::fs::write(
         home.folder.join("compose.override.yaml"),
         format!(
@@ -37,13 +52,7 @@ fn casepro_pulls_again() {
     gate.by_own_name();
     home.pulls_again();
     home.healthy_again(PATIENCE);
-    home.has_nothing_to_fix(&["casepro-sync"]);
-
-    a_lock_that_a_restart_leaves_is_deleted(&home, &gate);
-    a_pull_that_hangs_is_ended_and_leaves_no_lock(&home, &gate);
-    a_repair_that_was_cut_off_is_finished(&home);
-    a_worker_that_gets_on_is_left_alone(&home, &gate);
-    a_backlog_is_pulled_without_the_time_limit(&home, &gate);
+    (home, gate)
 }
 
 /// How many messages Casepro has.
@@ -56,7 +65,7 @@ fn messages(home: &Home) -> u64 {
 #[track_caller]
 fn no_old_lock(home: &Home) {
     let left: i64 = home.casepro_redis(&["PTTL", LOCK]).parse().unwrap();
-    assert!(left < 0 || left > 43_190_000, "{left}");
+    assert!(!(0..=43_140_000).contains(&left), "{left}");
 }
 
 fn a_pull_hangs(home: &Home) {
@@ -98,11 +107,22 @@ fn a_lock_that_a_restart_leaves_is_deleted(home: &Home, gate: &Gate) {
     home.has_nothing_to_fix(&["casepro-sync"]);
 }
 
+/// Whatever Casepro writes besides may let the pull look alive for a moment, and nothing is done.
+fn fix_stalled(home: &Home) -> Ran {
+    for _ in 0..5 {
+        home.diagnose_until("casepro-sync-stalled", PATIENCE);
+        let ran = home.fix(&["casepro-sync"]);
+        if !ran.stderr.contains("nothing to fix") {
+            return ran;
+        }
+    }
+    panic!("it always looked alive");
+}
+
 /// First RapidPro is mute for everybody, then only the pull that is under way hangs.
 fn a_pull_that_hangs_is_ended_and_leaves_no_lock(home: &Home, gate: &Gate) {
     gate.stuck(true);
-    home.diagnose_until("casepro-sync-stalled", PATIENCE);
-    let said = home.fix(&["casepro-sync"]).expect(1).stderr;
+    let said = fix_stalled(home).expect(1).stderr;
     assert!(
         said.contains("it hangs, and is killed if it does not end"),
         "{said}"
@@ -122,8 +142,7 @@ fn a_pull_that_hangs_is_ended_and_leaves_no_lock(home: &Home, gate: &Gate) {
 
     gate.stuck(false);
     home.message_comes_in();
-    home.diagnose_until("casepro-sync-stalled", PATIENCE);
-    let said = home.fixes(&["casepro-sync"]);
+    let said = fix_stalled(home).expect(0).stderr;
     assert!(
         said.contains("did not end in its time and was killed"),
         "{said}"
