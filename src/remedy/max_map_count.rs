@@ -130,6 +130,9 @@ async fn waiting(job: &Job) -> BTreeSet<String> {
 
 fn set(job: &Job, now: u64, own: &[Line]) -> Result<(), Vec<Fault>> {
     let reporter = &job.context.reporter;
+    // In the journal before anything is done: cut off after the first half, the next run has to
+    // know that there is a second.
+    reporter.tell("kernel", Kind::Started, None, format!("setting {NAME}"));
     if now < WANTED {
         sysctl::write(NAME, &WANTED.to_string())
             .map_err(|error| vec![*refused(job, "/proc/sys/vm/max_map_count", &error)])?;

@@ -80,7 +80,11 @@ pub fn too_few_memory_maps(home: &Home) {
     // Cut off between the present and the time after a boot, it is finished by running it again.
     home.fix_killed_at(&["max-map-count"], "kernel", "done");
     let said = home.fixes(&["max-map-count"]);
-    assert!(said.contains("Elasticsearch answers: "), "{said}");
+    // On a busy machine the signal comes when all is done.
+    assert!(
+        said.contains("Elasticsearch answers: ") || said.contains("nothing to fix"),
+        "{said}"
+    );
     assert_eq!(maps(), "262144");
     let written = std::fs::read_to_string(OURS).unwrap();
     assert!(
