@@ -15,8 +15,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// What is asked before anything is changed.
 pub struct Asked<'a> {
-    /// The repair.
-    pub remedy: &'a Remedy,
     /// What it is about.
     pub findings: &'a [Finding],
     /// What it will do.
@@ -118,7 +116,6 @@ impl<'a> Repair<'a> {
             Err(nothing) => return Ok(End::NotPresent(nothing)),
         };
         let asked = Asked {
-            remedy: self.remedy,
             findings: &job.findings,
             plan: &plan,
         };
