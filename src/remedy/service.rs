@@ -150,19 +150,23 @@ fn target(finding: &Finding) -> Option<&str> {
         .or(finding.service.as_deref())
 }
 
-/// What an earlier run of this repair has stopped and not started.
+/// What an earlier run of this repair has stopped and not started. Not by the last operation: that
+/// is this very one as soon as it has begun.
 async fn begun(job: &Job) -> BTreeSet<String> {
     let Ok(past) = Past::look(&job.look()).await else {
         return BTreeSet::new();
     };
-    let last = past.unfinished().map(|last| last.operation);
+    let asked = match &job.wishes.target {
+        Some(target) => format!("fix {} {target}", REMEDY.name),
+        None => format!("fix {}", REMEDY.name),
+    };
     job.context
         .stack
         .graph
         .names()
         .filter(|name| {
             past.stopped(name)
-                .is_some_and(|entry| Some(&entry.operation) == last.as_ref())
+                .is_some_and(|entry| entry.operation == asked)
         })
         .map(str::to_owned)
         .collect()

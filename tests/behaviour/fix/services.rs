@@ -42,7 +42,11 @@ fn tidy(home: &Home, text: &str) -> String {
         (r"\d+\.\d+\.\d+\.\d+", "ADDRESS"),
         (r"\d+ ms\b", "N ms"),
         (r"(ended|process) \d+ s ago", "$1 N s ago"),
-        (r"(?m)^ +(its log, |  its log, ).*\n", ""),
+        // What it has said is the service's own business.
+        (r"its last words are [^·]* ·", "its last words are … ·"),
+        (r"(its log, HH:MM:SS UTC:) .*", "$1 …"),
+        (r"\d+ restarts", "N restarts"),
+        (r" · disk SIZE free", ""),
         (r"(?m)^→ .*\n", ""),
     ] {
         text = regex::Regex::new(pattern)
