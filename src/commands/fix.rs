@@ -83,6 +83,12 @@ impl Session<'_> {
         let wishes = self.wishes(remedy)?;
         match self.make(remedy, &wishes)? {
             End::Declined => Err(self.declined(remedy, &wishes)),
+            End::NotItsOwn(why) => {
+                if !self.ui.json {
+                    self.ui.tell(&format!("✗ {}: {why}", remedy.name));
+                }
+                Ok(1)
+            }
             End::NotPresent(why) => {
                 if !self.ui.json {
                     self.ui.say(&format!("✓ {}: {why}", remedy.name));
@@ -153,7 +159,7 @@ impl Session<'_> {
             // One that cannot be made keeps nobody from making the others.
             match self.make(remedy, &wishes) {
                 Ok(End::Fixed(_)) => fixed += 1,
-                Ok(End::NotPresent(_) | End::Planned | End::Declined) => {}
+                Ok(End::NotPresent(_) | End::NotItsOwn(_) | End::Planned | End::Declined) => {}
                 Err(Failure::Faults(faults))
                     if faults.iter().all(|fault| fault.kind == Kind::Problem) =>
                 {

@@ -25,14 +25,16 @@ pub const REMEDY: Remedy = Remedy {
 };
 
 async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
-    let mut wanted: BTreeSet<String> = job
+    let wanted: BTreeSet<String> = job
         .findings
         .iter()
         .filter_map(|finding| finding.service.clone())
         .collect();
     if wanted.is_empty() {
-        // One that was cut off: whatever it had not reached yet.
-        wanted = job.context.stack.graph.names().map(str::to_owned).collect();
+        // One that was cut off had got to its end all the same.
+        return Err(Refusal::Nothing(
+            "nothing to fix: all of it runs".to_owned(),
+        ));
     }
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     Ok(Plan {

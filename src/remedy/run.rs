@@ -27,6 +27,8 @@ pub struct Asked<'a> {
 pub enum End {
     /// What it takes away is not there; in words.
     NotPresent(String),
+    /// The same, but something of its kind is wrong that it cannot take away; in words.
+    NotItsOwn(String),
     /// It was planned only.
     Planned,
     /// Nobody agreed.
@@ -114,7 +116,7 @@ impl<'a> Repair<'a> {
         let resumes = self.resumes().await;
         let (job, plan) = match self.plan(resumes).await? {
             Ok(planned) => planned,
-            Err(nothing) => return Ok(End::NotPresent(nothing)),
+            Err(nothing) => return Ok(nothing),
         };
         let asked = Asked {
             findings: &job.findings,
@@ -142,8 +144,8 @@ impl<'a> Repair<'a> {
         let planned = match self.plan(resumes).await {
             Ok(Ok(planned)) => planned,
             Ok(Err(nothing)) => {
-                self.tell_end(Kind::Done, began, &nothing);
-                return Ok(End::NotPresent(nothing));
+                self.tell_end(Kind::Done, began, "nothing was left to do");
+                return Ok(nothing);
             }
             Err(faults) => {
                 self.tell_end(Kind::Failed, began, "nothing was done");
@@ -203,7 +205,7 @@ impl<'a> Repair<'a> {
     }
 
     /// Looks and plans; the inner error says that there is nothing to do.
-    async fn plan(&self, resumes: bool) -> Result<Result<(Rc<Job>, Plan), String>, Vec<Fault>> {
+    async fn plan(&self, resumes: bool) -> Result<Result<(Rc<Job>, Plan), End>, Vec<Fault>> {
         let scene = Scene::new(self.context.clone(), self.wrong.to_vec());
         let diagnosis = diagnosis::run(scene, &self.checks, |_| {}).await;
         let findings: Vec<Finding> = diagnosis
@@ -232,7 +234,7 @@ impl<'a> Repair<'a> {
         });
         match (self.remedy.plan)(Rc::clone(&job)).await {
             Ok(plan) => Ok(Ok((job, plan))),
-            Err(Refusal::Nothing(why)) => Ok(Err(self.context.mask.apply(&why))),
+            Err(Refusal::Nothing(why)) => Ok(Err(End::NotPresent(self.context.mask.apply(&why)))),
             Err(Refusal::Fault(fault)) => Err(vec![*fault]),
         }
     }
@@ -274,7 +276,7 @@ impl<'a> Repair<'a> {
         Settings::fault(&self.context.settings.places, self.wrong.to_vec())
     }
 
-    fn nothing(&self, diagnosis: &Diagnosis) -> String {
+    fn nothing(&self, diagnosis: &Diagnosis) -> End {
         // What it cannot take away is told as well: a person would look for it.
         let other = diagnosis.findings.iter().find(|finding| {
             finding.severity > Severity::Info && self.remedy.codes.contains(&finding.code)
@@ -288,17 +290,17 @@ impl<'a> Repair<'a> {
             (waits_for_a_start(finding) && about).then_some(why)
         });
         match other {
-            _ if down.is_some() => format!(
+            _ if down.is_some() => End::NotItsOwn(format!(
                 "nothing that this repair takes away; but {}: {}",
                 down.map_or("", String::as_str),
                 self.context.command("fix not-running")
-            ),
-            Some(finding) => format!(
+            )),
+            Some(finding) => End::NotItsOwn(format!(
                 "nothing that this repair takes away; but {}: {}",
                 finding.code,
                 self.context.command("diagnose")
-            ),
-            None => "nothing to fix".to_owned(),
+            )),
+            None => End::NotPresent("nothing to fix".to_owned()),
         }
     }
 

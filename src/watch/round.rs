@@ -183,7 +183,7 @@ impl Watch {
         };
         let end = remedy::fix(context, wrong, choice.remedy, &choice.wishes, true, &agree).await;
         let said = match end {
-            Ok(End::NotPresent(why)) => why,
+            Ok(End::NotPresent(why) | End::NotItsOwn(why)) => why,
             Ok(_) => steps.take(),
             Err(faults) => titles(&faults),
         };
@@ -226,7 +226,7 @@ impl Watch {
         std::panic::set_hook(hook);
         let (came, said) = match end {
             Ok(End::Fixed(fixed)) => (Came::Helped, fixed.after),
-            Ok(End::NotPresent(why)) => (Came::Nothing, why),
+            Ok(End::NotPresent(why) | End::NotItsOwn(why)) => (Came::Nothing, why),
             Ok(End::Planned | End::Declined) => (Came::Nothing, String::new()),
             Err(faults) if faults.iter().any(|fault| fault.kind == Kind::Locked) => {
                 (Came::Prevented, titles(&faults))
