@@ -216,8 +216,10 @@ fn a_worker_that_gets_on_is_left_alone(home: &Home, gate: &Gate) {
     // A run of contacts that was killed once: to restart the worker for it would end the pull.
     home.sql(
         "casepro",
-        "UPDATE orgs_taskstate SET started_on = now() - interval '1 h', ended_on = NULL \
-         WHERE task_key = 'contact-pull'",
+        "INSERT INTO orgs_taskstate (org_id, task_key, started_on, is_failing, is_disabled) \
+         VALUES (1, 'contact-pull', now() - interval '1 h', false, false) \
+         ON CONFLICT (org_id, task_key) \
+         DO UPDATE SET started_on = excluded.started_on, ended_on = NULL",
     );
     home.diagnose(&["casepro-sync"])
         .finding("casepro-sync-stalled");
