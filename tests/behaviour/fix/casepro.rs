@@ -216,8 +216,10 @@ fn a_worker_that_gets_on_is_left_alone(home: &Home, gate: &Gate) {
     // A run of contacts that was killed once: to restart the worker for it would end the pull.
     home.sql(
         "casepro",
-        "UPDATE orgs_taskstate SET started_on = now() - interval '1 h', ended_on = NULL \
-         WHERE task_key = 'contact-pull'",
+        "INSERT INTO orgs_taskstate (org_id, task_key, started_on, is_failing, is_disabled) \
+         VALUES (1, 'contact-pull', now() - interval '1 h', false, false) \
+         ON CONFLICT (org_id, task_key) \
+         DO UPDATE SET started_on = excluded.started_on, ended_on = NULL",
     );
     home.diagnose(&["casepro-sync"])
         .finding("casepro-sync-stalled");
@@ -285,8 +287,15 @@ fn a_backlog_is_pulled_without_the_time_limit(home: &Home, gate: &Gate) {
     let running = || home.docker(&["inspect", "-f", "{{.State.Running}}", &one_off]);
     assert_eq!(running(), "true");
     // Neither the plain repair nor a start takes its lock away.
-    let said = home.fix(&["casepro-sync"]).expect(1).stderr;
-    assert!(said.contains("a backlog is being pulled"), "{said}");
+    let diagnosed = home.diagnose(&["casepro-sync", "casepro-locks"]);
+    let finding = diagnosed.finding("casepro-sync-stalled");
+    let manual = finding["fix"]["manual"].to_string();
+    assert!(
+        manual.contains("fix casepro-sync --catch-up"),
+        "{finding:#}"
+    );
+    let said = home.fix(&["casepro-sync"]).stderr;
+    assert!(!said.contains("will do"), "{said}");
     home.ooy(&["start", "casepro-celery"]).expect(0);
     until("the lock is there still", PATIENCE, || {
         home.casepro_redis(&["EXISTS", LOCK]) == "1" || running() != "true"

@@ -13,6 +13,7 @@ use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words;
 use crate::diagnosis::{Code, Evidence, Finding};
 use crate::engine::containers::Container;
+use crate::lifecycle::surroundings::catches_up;
 
 mod newest;
 mod progress;
@@ -165,6 +166,15 @@ pub(super) async fn check(scene: Rc<Scene>) -> Checked {
     }
     if let Ok(newest) = &newest {
         finding = newest.evidence(&scene, finding);
+    }
+    // Without its worker, which waits for the end of that.
+    if let Some(beside) = scene.containers().await?.iter().find(|it| catches_up(it)) {
+        let cause = format!("{} pulls a backlog without the time limit", beside.name);
+        let finding = finding
+            .cause(cause)
+            .manual(scene.command("fix casepro-sync --catch-up"))
+            .interrupts("nothing");
+        return Ok(finding.into());
     }
     let mut cause = String::new();
     if let Some(worker) = running {
