@@ -10,6 +10,7 @@ mod common;
 mod content;
 mod disk;
 mod elasticsearch;
+mod extensions;
 mod host;
 mod postgres;
 mod redis;

@@ -1,5 +1,4 @@
-//! PostgreSQL that does not let the containers in, as Debian leaves it and as people close it; and
-//! databases without their extensions.
+//! PostgreSQL that does not let the containers in, as Debian leaves it and as people close it.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,8 +10,7 @@ use super::cluster::{Cluster, OWNERS};
 use super::content;
 use crate::harness::{Home, Ran, executable, surroundings, until};
 
-const ACCESS: &[&str] = &["postgres-access"];
-const EXTENSIONS: &[&str] = &["postgres-extensions"];
+pub const ACCESS: &[&str] = &["postgres-access"];
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One deployment, one server, one fault after the other.
@@ -48,7 +46,7 @@ fn writes_a_row(home: &Home, cluster: &Cluster) {
     assert_eq!(rows(), before + 1);
 }
 
-fn summary(home: &Home, check: &str, code: &str) -> String {
+pub fn summary(home: &Home, check: &str, code: &str) -> String {
     let diagnosed = home.diagnose(&[check]);
     let finding = diagnosed.only_root(code);
     let command = finding["fix"]["command"]
@@ -122,7 +120,7 @@ fn as_debian_installs_it(home: &Home, cluster: &Cluster, address: &str) {
     writes_a_row(home, cluster);
 }
 
-fn subnet(home: &Home) -> String {
+pub fn subnet(home: &Home) -> String {
     let network = format!("{}_default", home.project);
     let template = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
     home.docker(&["network", "inspect", "-f", template, &network])
@@ -174,7 +172,7 @@ fn closed_by_a_line_that_rejects(home: &Home, cluster: &Cluster) {
 }
 
 /// `ooy fix NAME`, killed when it tells this.
-fn killed_when(home: &Home, name: &str, told: &str) {
+pub fn killed_when(home: &Home, name: &str, told: &str) {
     let mut child = home
         .command(&["--yes", "--json", "fix", name])
         .stdout(Stdio::piped())
@@ -288,7 +286,7 @@ fn what_the_server_refuses_is_put_back(home: &Home, cluster: &Cluster) {
 }
 
 /// As somebody who may use Docker, and read the settings, and is not root.
-fn as_another_user(home: &Home, arguments: &[&str]) -> Ran {
+pub fn as_another_user(home: &Home, arguments: &[&str]) -> Ran {
     let own = |user: &str| {
         let status = Command::new("chown")
             .args(["-R", user])
@@ -446,144 +444,4 @@ fn tidy(home: &Home, cluster: &Cluster, address: &str, text: &str) -> String {
             .into_owned();
     }
     text
-}
-
-/// Extensions that a restore by another role than the superuser has left out.
-#[test]
-fn databases_get_their_extensions() {
-    let home = Home::new("fixext");
-    let cluster = Cluster::up("ooyfixext");
-    cluster.serve(&home, &surroundings("OOY_TEST_POSTGRES_HOST"));
-    // No container runs here: one is made for each look, which takes its time on a busy machine.
-    home.set("DIAGNOSE_TIMEOUT", "DIAGNOSE_TIMEOUT=30s");
-    // Before the first start: there is not even a network.
-    let said = home.fixes(ACCESS);
-    assert!(said.contains("make the deployment's network"), "{said}");
-    let lines = std::fs::read_to_string(cluster.hba()).unwrap();
-    assert!(lines.contains(&subnet(&home)), "{lines}");
-    home.has_nothing_to_fix(ACCESS);
-    home.ooy(&["start", "elasticsearch"]).expect(0);
-    home.has_nothing_to_fix(EXTENSIONS);
-
-    by_the_superuser(&home, &cluster);
-    by_the_role_itself(&home, &cluster);
-    killed_while_one_is_made(&home, &cluster);
-    without_its_files_the_package_is_named(&home, &cluster);
-}
-
-fn missing(home: &Home) -> String {
-    summary(home, "postgres-extensions", "postgres-extension-missing")
-}
-
-/// What RapidPro does with both.
-fn rapidpro_writes(cluster: &Cluster) {
-    cluster.sql_as(
-        "rapidpro",
-        "CREATE TABLE IF NOT EXISTS places (at geometry, more hstore)",
-    );
-    cluster.sql_as(
-        "rapidpro",
-        "INSERT INTO places VALUES (ST_Point(36.8, -1.3), 'town => Nairobi')",
-    );
-    let town = cluster.sql_as(
-        "rapidpro",
-        "SELECT more -> 'town' FROM places WHERE ST_X(at) > 36",
-    );
-    assert!(town.starts_with("Nairobi"), "{town}");
-}
-
-fn by_the_superuser(home: &Home, cluster: &Cluster) {
-    cluster.sql("rapidpro", "DROP EXTENSION postgis");
-    assert_eq!(missing(home), "RapidPro: database rapidpro lacks postgis");
-    let said = home.fixes(EXTENSIONS);
-    assert!(
-        said.contains(
-            "CREATE EXTENSION postgis in database rapidpro as PostgreSQL's superuser postgres"
-        ),
-        "{said}"
-    );
-    assert!(said.contains("rapidpro has postgis 3."), "{said}");
-    rapidpro_writes(cluster);
-    home.has_nothing_to_fix(EXTENSIONS);
-}
-
-/// With nobody looking, and as somebody who is not root: the role may make it.
-fn by_the_role_itself(home: &Home, cluster: &Cluster) {
-    cluster.sql("casepro", "DROP EXTENSION hstore");
-    // Its first migrations would make it: those are over.
-    cluster.sql_as(
-        "casepro",
-        "CREATE TABLE django_migrations (app text, name text)",
-    );
-    assert_eq!(missing(home), "Casepro: database casepro lacks hstore");
-    let ran = as_another_user(home, &["--yes", "fix", "postgres-extensions"]).expect(0);
-    assert!(ran.stderr.contains("as role casepro"), "{}", ran.stderr);
-    assert_eq!(
-        cluster.sql_as("casepro", "SELECT hstore('a', 'b') -> 'a'"),
-        "b"
-    );
-    home.has_nothing_to_fix(EXTENSIONS);
-    // Only the superuser may make this one.
-    cluster.sql("rapidpro", "DROP EXTENSION postgis CASCADE");
-    let ran = as_another_user(home, &["--yes", "fix", "postgres-extensions"]).expect(1);
-    assert!(ran.stderr.contains("no permission"), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("sudo -u postgres psql"),
-        "{}",
-        ran.stderr
-    );
-    // It only adds: nobody has to look.
-    let shown = home.ooy(&["fix", "--all", "--dry-run"]);
-    assert!(
-        shown.stderr.contains("CREATE EXTENSION postgis"),
-        "{}",
-        shown.stderr
-    );
-    home.fixes(EXTENSIONS);
-    cluster.sql("rapidpro", "DROP TABLE places");
-    rapidpro_writes(cluster);
-}
-
-fn killed_while_one_is_made(home: &Home, cluster: &Cluster) {
-    cluster.sql("rapidpro", "DROP EXTENSION postgis CASCADE");
-    killed_when(home, "postgres-extensions", "creating postgis");
-    home.fixes(EXTENSIONS);
-    cluster.sql("rapidpro", "DROP TABLE places");
-    rapidpro_writes(cluster);
-    home.has_nothing_to_fix(EXTENSIONS);
-}
-
-fn without_its_files_the_package_is_named(home: &Home, cluster: &Cluster) {
-    cluster.sql("rapidpro", "DROP EXTENSION postgis CASCADE");
-    cluster.ctl("stop");
-    // The server, and nobody else, sees no file of postgis.
-    let folder = cluster.sharedir();
-    cluster.start_after(&format!(
-        "mount -t tmpfs none /mnt && cp {folder}/hstore* {folder}/plpgsql* /mnt \
-         && mount --bind /mnt {folder}"
-    ));
-    let summary = missing(home);
-    assert_eq!(summary, "RapidPro: database rapidpro lacks postgis");
-    let ran = home.fix(EXTENSIONS).expect(1);
-    assert!(
-        ran.stderr.contains("a package is missing"),
-        "{}",
-        ran.stderr
-    );
-    assert!(
-        ran.stderr.contains("apt-get install -y postgresql-"),
-        "{}",
-        ran.stderr
-    );
-    // Nor is it tried with nobody looking.
-    let shown = home.ooy(&["fix", "--all", "--dry-run"]);
-    assert!(
-        !shown.stderr.contains("postgres-extensions:"),
-        "{}",
-        shown.stderr
-    );
-    cluster.ctl("restart");
-    home.fixes(EXTENSIONS);
-    cluster.sql("rapidpro", "DROP TABLE places");
-    rapidpro_writes(cluster);
 }
