@@ -320,6 +320,10 @@ impl<'a> Run<'a> {
         }
         if !kept {
             container = self.engine.container(&container.id).await?;
+            // It ended before its policy was set, and nobody else starts it again.
+            if container.state == State::Exited && service.restart != "no" {
+                self.engine.start(&container.id).await?;
+            }
         }
         let end = loop {
             let waited = self.wait_ready(service, container.clone(), began, kept, fresh);

@@ -45,6 +45,7 @@ fn tidy(home: &Home, text: &str) -> String {
         // What it has said is the service's own business.
         (r"its last words are [^·]* ·", "its last words are … ·"),
         (r"(its log, HH:MM:SS UTC:) .*", "$1 …"),
+        (r"(?m)^ +its log, HH:MM:SS UTC: …\n", ""),
         (r"\d+ restarts", "N restarts"),
         (r" · disk SIZE free", ""),
         (r"(?m)^→ .*\n", ""),
