@@ -86,6 +86,10 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     } else {
         Way::Restart
     };
+    let living: Vec<Task> = match way {
+        Way::Around | Way::Watch => under_way.iter().map(|run| run.task.clone()).collect(),
+        Way::Restart | Way::CatchUp => Vec::new(),
+    };
     let mut steps = Vec::new();
     if way == Way::Around {
         for run in &gets_on {
@@ -135,7 +139,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
         steps,
         meanwhile,
         touches: vec![WORKER.to_owned()],
-        act: Box::pin(async move { act(&job, way, &wanted).await }),
+        act: Box::pin(async move { act(&job, way, &wanted, &living).await }),
     })
 }
 
@@ -159,7 +163,7 @@ async fn wanted(scene: &Scene, tasks: &[Task]) -> Result<Vec<Task>, Halt> {
         .collect())
 }
 
-async fn act(job: &Job, way: Way, wanted: &[Task]) -> Result<String, Vec<Fault>> {
+async fn act(job: &Job, way: Way, wanted: &[Task], living: &[Task]) -> Result<String, Vec<Fault>> {
     let one = |fault: Fault| vec![fault];
     let worker = BTreeSet::from([WORKER.to_owned()]);
     if matches!(way, Way::Restart | Way::CatchUp) {
@@ -176,7 +180,7 @@ async fn act(job: &Job, way: Way, wanted: &[Task]) -> Result<String, Vec<Fault>>
             Err(fault) => failed = Some(fault),
         }
     }
-    let mark = pulled::Mark::set(job, wanted).await.map_err(one)?;
+    let mark = pulled::Mark::set(job, wanted, living).await.map_err(one)?;
     if matches!(way, Way::Restart | Way::CatchUp) {
         services::start(job, &worker).await?;
     }

@@ -47,6 +47,8 @@ pub struct Mark {
     /// The newest message that Casepro had.
     newest: i64,
     began: Instant,
+    /// What a living worker was at, and goes on with.
+    living: Vec<Key>,
 }
 
 /// A task by its organisation and dash's name.
@@ -59,8 +61,9 @@ struct Now {
 }
 
 impl Mark {
-    /// Remembers how far everything is.
-    pub async fn set(job: &Job, wanted: &[Task]) -> Result<Self, Fault> {
+    /// Remembers how far everything is. `living` are runs that go on, of a worker that was left
+    /// alone.
+    pub async fn set(job: &Job, wanted: &[Task], living: &[Task]) -> Result<Self, Fault> {
         let scene = job.look();
         let seen = async {
             let newest = newest(&scene).await?;
@@ -74,6 +77,7 @@ impl Mark {
                 .collect(),
             newest,
             began: Instant::now(),
+            living: living.iter().map(key).collect(),
         })
     }
 
@@ -81,7 +85,10 @@ impl Mark {
     /// came.
     pub async fn wait(&self, job: &Job) -> Result<String, Fault> {
         let limit = Duration::from_secs(job.context.settings.number("CASEPRO_TASK_TIME_LIMIT"));
-        let mut watch: Vec<Watch> = self.wanted.iter().map(|(_, run)| Watch::new(run)).collect();
+        let watch = self.wanted.iter();
+        let mut watch: Vec<Watch> = watch
+            .map(|(task, run)| Watch::new(run, self.living.contains(&key(task))))
+            .collect();
         let mut moved = Movement::new();
         let mut unseen_since: Option<Instant> = None;
         tell(

@@ -15,6 +15,8 @@ use crate::host::processes;
 pub(super) struct Watch {
     /// As it was at the mark.
     before: Run,
+    /// Its run at the mark is that of a living worker, which goes on.
+    lives: bool,
     last: Run,
     /// Since when a run of the new worker is seen under way.
     open_since: Option<Instant>,
@@ -25,9 +27,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(before: &Run) -> Self {
+    pub(super) fn new(before: &Run, lives: bool) -> Self {
         Self {
             before: before.clone(),
+            lives,
             last: before.clone(),
             open_since: None,
             failed: 0,
@@ -37,7 +40,8 @@ impl Watch {
 
     pub(super) fn look(&mut self, run: &Run) {
         let began = run.started != self.last.started;
-        let open = run.ended.is_empty() && run.started != self.before.started;
+        let of_now = self.lives || run.started != self.before.started;
+        let open = run.ended.is_empty() && !run.started.is_empty() && of_now;
         let was_open = self.open_since.is_some();
         // Another one, and the one before has neither succeeded nor failed.
         let ended_well = run.succeeded != self.last.succeeded;
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_run_that_was_left_by_the_old_worker_is_none_of_the_new_one() {
         let before = run("1", "", "0", false);
-        let mut watch = Watch::new(&before);
+        let mut watch = Watch::new(&before, false);
         watch.look(&before);
         assert!(watch.runs_for().is_none());
         watch.look(&run("2", "", "0", false));
@@ -159,13 +163,26 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_goes_on_is_under_way_from_the_start() {
+        let before = run("1", "", "0", false);
+        let mut watch = Watch::new(&before, true);
+        watch.look(&before);
+        assert!(watch.runs_for().is_some());
+        // One that has never begun is not.
+        let never = Run::default();
+        let mut watch = Watch::new(&never, true);
+        watch.look(&never);
+        assert!(watch.runs_for().is_none());
+    }
+
+    #[test]
     fn a_run_that_another_follows_without_its_end_was_killed() {
-        let mut watch = Watch::new(&run("1", "1", "1", false));
+        let mut watch = Watch::new(&run("1", "1", "1", false), false);
         watch.look(&run("2", "", "1", false));
         watch.look(&run("3", "", "1", false));
         assert!(watch.killed);
         // One that succeeded between two looks was not.
-        let mut watch = Watch::new(&run("1", "1", "1", false));
+        let mut watch = Watch::new(&run("1", "1", "1", false), false);
         watch.look(&run("2", "", "1", false));
         watch.look(&run("3", "", "2", false));
         assert!(!watch.killed);
@@ -173,7 +190,7 @@ mod tests {
 
     #[test]
     fn failed_runs_are_counted_once_each() {
-        let mut watch = Watch::new(&run("1", "1", "1", true));
+        let mut watch = Watch::new(&run("1", "1", "1", true), false);
         watch.look(&run("1", "1", "1", true));
         assert_eq!(watch.failed, 0);
         watch.look(&run("2", "", "1", true));

@@ -22,7 +22,8 @@ use crate::remedy::worker::moving;
 /// A pull that somebody is at.
 #[derive(Debug, Clone)]
 pub struct UnderWay {
-    task: Task,
+    /// What is pulled.
+    pub task: Task,
     /// In which container, or on which host.
     place: String,
     since: Option<Duration>,
