@@ -96,10 +96,18 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Arguments) -> Outcome {
 
 /// Where it will lie; what keeps it from being written there is found out before anything else.
 fn destination(places: &Places, output: Option<&Path>, name: &str) -> Result<PathBuf> {
-    let name = format!("{name}.tar.gz");
+    // Two may be made within one second: the name is ours to choose.
+    let free = |folder: &Path| {
+        let first = folder.join(format!("{name}.tar.gz"));
+        let others = (2..100).map(|number| folder.join(format!("{name}-{number}.tar.gz")));
+        std::iter::once(first.clone())
+            .chain(others)
+            .find(|path| path.symlink_metadata().is_err())
+            .unwrap_or(first)
+    };
     let path = match output {
-        None => PathBuf::from(&name),
-        Some(path) if path.is_dir() => path.join(&name),
+        None => free(Path::new("")),
+        Some(path) if path.is_dir() => free(path),
         Some(path) => path.to_owned(),
     };
     let path = std::path::absolute(&path).unwrap_or(path);

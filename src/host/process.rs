@@ -1,8 +1,8 @@
 //! What only the C library can do for a process. The only file with unsafe code.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Prepares this process; to be called first, before any thread exists.
 ///
@@ -39,50 +39,17 @@ pub fn ignore_hangup() {
 
 /// Starts this executable once more, for work that outlives this process. It has nothing of ours:
 /// its standard streams lead nowhere. It has to call [`detach`] first.
-///
-/// Not by the standard library, which waits until the new program has taken the place of the copy:
-/// Asterisk's channel would wait for that as well.
 pub fn start_detached(arguments: &[OsString]) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd as _;
     // Not its path: that may hold another version by now. The name, because the one that we were
     // called by may be an old script's, which has a meaning (see main.rs).
-    let program = c"/proc/self/exe";
-    let nowhere = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    let words = std::iter::once(OsString::from("ooy"))
-        .chain(arguments.iter().cloned())
-        .map(|word| CString::new(word.into_encoded_bytes()))
-        .collect::<Result<Vec<CString>, _>>()?;
-    let environment = std::env::vars_os()
-        .map(|(name, value)| {
-            let mut line = name.into_encoded_bytes();
-            line.push(b'=');
-            line.extend_from_slice(value.as_encoded_bytes());
-            CString::new(line)
-        })
-        .collect::<Result<Vec<CString>, _>>()?;
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        let texts = texts.iter().map(|text| text.as_ptr());
-        texts.chain(std::iter::once(std::ptr::null())).collect()
-    };
-    let (argv, envp) = (pointers(&words), pointers(&environment));
-    // SAFETY: everything that the copy touches was made before; it only makes system calls, and
-    // ends in any case. What the pointers lead to lives until then.
-    unsafe {
-        match libc::fork() {
-            -1 => Err(std::io::Error::last_os_error()),
-            0 => {
-                for stream in 0..3 {
-                    libc::dup2(nowhere.as_raw_fd(), stream);
-                }
-                libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr());
-                libc::_exit(127)
-            }
-            _ => Ok(()),
-        }
-    }
+    Command::new("/proc/self/exe")
+        .arg0("ooy")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
 }
 
 /// Cuts this process off from whoever started it: a session of its own, in the root folder, and
