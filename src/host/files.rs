@@ -55,11 +55,9 @@ pub fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// under its name and `mark`. Answers where. Links are followed to the file itself.
 pub fn replace_with_copy(path: &Path, content: &[u8], mark: &str) -> io::Result<PathBuf> {
     let path = std::fs::canonicalize(path)?;
-    let before = std::fs::read(&path)?;
     let like = std::fs::metadata(&path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let copy = path.with_file_name(format!("{name}.{mark}"));
-    write_new_like(&copy, &before, &like)?;
+    let copy = keep_copy(&path, mark)?;
     let temporary = path.with_file_name(format!(".{name}.ooy-new"));
     // One that a killed run has left.
     let _ = std::fs::remove_file(&temporary);
@@ -77,10 +75,21 @@ pub fn replace_with_copy(path: &Path, content: &[u8], mark: &str) -> io::Result<
 /// Keeps a copy of a file that a program is about to rewrite, as `replace_with_copy` does.
 pub fn keep_copy(path: &Path, mark: &str) -> io::Result<PathBuf> {
     let path = std::fs::canonicalize(path)?;
+    let (before, like) = (std::fs::read(&path)?, std::fs::metadata(&path)?);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let copy = path.with_file_name(format!("{name}.{mark}"));
-    write_new_like(&copy, &std::fs::read(&path)?, &std::fs::metadata(&path)?)?;
-    Ok(copy)
+    // One of the same second is kept: a run that was killed has left it.
+    for number in 1..100 {
+        let mark = match number {
+            1 => mark.to_owned(),
+            _ => format!("{mark}-{number}"),
+        };
+        let copy = path.with_file_name(format!("{name}.{mark}"));
+        match write_new_like(&copy, &before, &like) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| copy),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Makes a file like another one. Never follows a link: the folder may be another user's.
@@ -128,10 +137,11 @@ mod tests {
             assert_eq!(mode & 0o777, 0o640);
         }
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-        // The copy of another run is not written over, and nothing is changed then.
-        assert!(replace_with_copy(&path, b"3", "ooy-1").is_err());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        // The copy of another run, of the same second, is not written over.
+        let other = replace_with_copy(&path, b"3", "ooy-1").unwrap();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!([&path, &copy, &other].map(|it| read(it)), ["3", "1", "2"]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -31,10 +31,13 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
         .filter_map(|finding| finding.service.clone())
         .collect();
     if wanted.is_empty() {
-        // One that was cut off had got to its end all the same.
-        return Err(Refusal::Nothing(
-            "nothing to fix: all of it runs".to_owned(),
-        ));
+        // One that was cut off had got to its end all the same: that is to be written down.
+        return Ok(Plan {
+            steps: vec!["see that nothing was left to start".to_owned()],
+            meanwhile: "nothing is interrupted".to_owned(),
+            touches: Vec::new(),
+            act: Box::pin(async { Ok("all that was to be started runs".to_owned()) }),
+        });
     }
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     Ok(Plan {
