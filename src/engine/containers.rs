@@ -273,8 +273,19 @@ impl Engine {
             }),
             ..Default::default()
         };
-        self.docker.update_container(id, body).await?;
-        Ok(())
+        // An Engine 20.10 passes it on to runc as long as it takes the process for running, and runc
+        // knows already that it has ended: a moment later both know.
+        for _ in 0..20 {
+            match self.docker.update_container(id, body.clone()).await {
+                Err(bollard::errors::Error::DockerResponseServerError { message, .. })
+                    if message.contains("cannot update a stopped container") =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return Ok(other.map(drop)?),
+            }
+        }
+        Ok(self.docker.update_container(id, body).await.map(drop)?)
     }
 }
 
