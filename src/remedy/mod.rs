@@ -1,6 +1,7 @@
 //! Repairs: each takes away what findings of one kind are about, and ends only when the service was
 //! seen to do its work again. One file a repair.
 
+mod access;
 mod boot;
 mod casepro_sync;
 mod celery;

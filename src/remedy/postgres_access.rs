@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub use self::change::mark;
 use self::survey::{Change, Hba, Listen, Place, Todo};
-use super::{Job, Plan, Planning, Refusal, Remedy, Takes, proof};
-use crate::diagnosis::{Code, Finding};
+use super::{Job, Plan, Planning, Refusal, Remedy, Takes, access, proof};
+use crate::diagnosis::Code;
 use crate::fault::Fault;
 
 /// How long one statement of the superuser, or one look, may take.
@@ -44,15 +44,7 @@ pub const REMEDY: Remedy = Remedy {
 
 async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     let places = places(&job).await;
-    let mut todos = Vec::new();
-    for place in &places {
-        match survey::survey(&job, place).await {
-            Ok(todo) => todos.push(todo),
-            // Nothing was found to be wrong there: no matter.
-            Err(_) if job.findings.is_empty() => {}
-            Err(fault) => return Err(fault.into()),
-        }
-    }
+    let todos = access::surveyed(&job, &places, survey::survey).await?;
     if job.wishes.unattended && !todos.iter().all(Todo::is_decided_already) {
         return Err(Refusal::Nothing(
             "a person decides who is let in, and when PostgreSQL is started anew".to_owned(),
@@ -66,10 +58,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
     } else {
         restarts.join(" · ")
     };
-    let owners: BTreeSet<&'static str> = places
-        .iter()
-        .flat_map(|place| place.owners.iter().copied())
-        .collect();
+    let owners = access::owners(places.iter().map(|place| &place.owners));
     Ok(Plan {
         steps,
         meanwhile,
@@ -82,13 +71,9 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
 async fn places(job: &Job) -> Vec<Place> {
     let scene = job.look();
     let look = scene.data().await;
-    let concerned = |owner: &str| {
-        let about = |finding: &Finding| finding.owner.is_none() || finding.owner == Some(owner);
-        job.findings.is_empty() || job.findings.iter().any(about)
-    };
     let mut places: Vec<Place> = Vec::new();
     for (index, database) in look.databases.iter().enumerate() {
-        if !concerned(database.owner) {
+        if !access::concerns(job, database.owner) {
             continue;
         }
         let (host, port) = (database.url.host(), database.url.port());

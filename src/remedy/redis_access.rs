@@ -8,7 +8,6 @@
 mod fault;
 mod survey;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use self::survey::{Change, Place, Todo};
 use super::postgres_access::mark;
-use super::{Job, Plan, Planning, Refusal, Remedy, Takes, proof};
-use crate::diagnosis::{Code, Finding};
+use super::{Job, Plan, Planning, Refusal, Remedy, Takes, access, proof};
+use crate::diagnosis::Code;
 use crate::fault::Result;
 use crate::host::files;
 use crate::host::redis::config::{quoted, with_directive};
@@ -44,15 +43,7 @@ pub const REMEDY: Remedy = Remedy {
 
 async fn plan(job: Rc<Job>) -> std::result::Result<Plan, Refusal> {
     let places = places(&job).await;
-    let mut todos = Vec::new();
-    for place in &places {
-        match survey::survey(&job, place).await {
-            Ok(todo) => todos.push(todo),
-            // Nothing was found to be wrong there: no matter.
-            Err(_) if job.findings.is_empty() => {}
-            Err(fault) => return Err(fault.into()),
-        }
-    }
+    let todos = access::surveyed(&job, &places, survey::survey).await?;
     if job.wishes.unattended && !todos.iter().all(Todo::is_decided_already) {
         return Err(Refusal::Nothing(
             "a person decides where Redis listens, and whether it runs".to_owned(),
@@ -60,10 +51,7 @@ async fn plan(job: Rc<Job>) -> std::result::Result<Plan, Refusal> {
     }
     let mut steps: Vec<String> = todos.iter().flat_map(steps).collect();
     steps.push("see that a container is let in".to_owned());
-    let owners: BTreeSet<&'static str> = places
-        .iter()
-        .flat_map(|place| place.owners.iter().copied())
-        .collect();
+    let owners = access::owners(places.iter().map(|place| &place.owners));
     Ok(Plan {
         steps,
         meanwhile: meanwhile(&todos),
@@ -81,12 +69,12 @@ async fn plan(job: Rc<Job>) -> std::result::Result<Plan, Refusal> {
 async fn places(job: &Job) -> Vec<Place> {
     let scene = job.look();
     let look = scene.data().await;
-    let concerned = |owner: &str| {
-        let about = |finding: &Finding| finding.owner.is_none() || finding.owner == Some(owner);
-        job.findings.is_empty() || job.findings.iter().any(about)
-    };
     let mut places: Vec<Place> = Vec::new();
-    for redis in look.redis.iter().filter(|redis| concerned(redis.owner)) {
+    for redis in look
+        .redis
+        .iter()
+        .filter(|redis| access::concerns(job, redis.owner))
+    {
         let known = places.iter_mut().find(|place| place.is_of(&redis.url));
         match known {
             Some(place) => place.add(redis),

@@ -7,79 +7,49 @@ use super::survey::Place;
 use crate::fault::Fault;
 use crate::host::postgres::server::{Cluster, Server};
 use crate::host::process;
-use crate::host::reach::host_port;
 use crate::remedy::Job;
+use crate::remedy::access::Access;
 
-fn fault(title: impl Into<String>, what: impl Into<String>) -> Fault {
-    Fault::problem(format!("postgres-access: {}", title.into()), what)
-}
-
-/// Closes a fault in front of which nothing was changed.
-fn untouched(job: &Job, fault: Fault) -> Box<Fault> {
-    Box::new(fault.why(format!("nothing was changed; {}", impact(job))))
-}
-
-fn impact(job: &Job) -> String {
-    job.findings.first().map_or_else(
-        || "PostgreSQL may not let the containers in".to_owned(),
-        |finding| finding.impact.clone(),
-    )
-}
-
-/// The commands by which a person does what this repair would do.
-fn by_hand(job: &Job, fault: Fault) -> Fault {
-    let mut commands: Vec<&String> = Vec::new();
-    for command in job.findings.iter().flat_map(|finding| &finding.fix.manual) {
-        commands.retain(|known| *known != command);
-        commands.push(command);
-    }
-    commands
-        .into_iter()
-        .fold(fault, |fault, command| fault.next(command))
-        .next(job.command("diagnose postgres-access"))
-}
+const ACCESS: Access = Access {
+    name: "postgres-access",
+    program: "PostgreSQL",
+};
 
 /// The server is not on this host.
 pub fn elsewhere(job: &Job, place: &Place) -> Box<Fault> {
-    let at = host_port(&place.host, place.port);
-    let mut fault = fault(
-        "PostgreSQL is on another machine",
-        format!("what has to be changed lies on the machine of {at}, where ooy does nothing"),
-    );
-    for finding in &job.findings {
-        fault = fault.evidence(finding.summary.clone());
-    }
-    untouched(job, by_hand(job, fault))
+    ACCESS.elsewhere(job, &place.host, place.port)
 }
 
 /// Only another user may.
 pub fn no_permission(job: &Job, instead: &str) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "no permission",
-            "PostgreSQL's files and its superuser belong to its own user: only root, or that \
+        ACCESS
+            .fault(
+                "no permission",
+                "PostgreSQL's files and its superuser belong to its own user: only root, or that \
              user, may do this",
-        )
-        .evidence(format!("ooy runs as {}", process::user_name()))
-        .next(format!("sudo {}", job.again))
-        .next(instead),
+            )
+            .evidence(format!("ooy runs as {}", process::user_name()))
+            .next(format!("sudo {}", job.again))
+            .next(instead),
     )
 }
 
 /// Who holds the port is hidden from us.
 pub fn hidden(job: &Job, place: &Place) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "no permission",
-            format!(
-                "which process listens on port {}, and where its files are, only root may see",
-                place.port
-            ),
-        )
-        .evidence(format!("ooy runs as {}", process::user_name()))
-        .next(format!("sudo {}", job.again)),
+        ACCESS
+            .fault(
+                "no permission",
+                format!(
+                    "which process listens on port {}, and where its files are, only root may see",
+                    place.port
+                ),
+            )
+            .evidence(format!("ooy runs as {}", process::user_name()))
+            .next(format!("sudo {}", job.again)),
     )
 }
 
@@ -91,14 +61,15 @@ pub fn other_program(job: &Job, place: &Place, program: &str) -> Box<Fault> {
     } else {
         "what listens there is not a PostgreSQL of this host"
     };
-    let fault = fault("PostgreSQL is not this host's own", what)
+    let fault = ACCESS
+        .fault("PostgreSQL is not this host's own", what)
         .evidence(format!("{program} listens on port {}", place.port));
-    untouched(job, by_hand(job, fault))
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// Nobody listens, and no cluster is known.
 pub fn nobody(job: &Job, place: &Place) -> Box<Fault> {
-    let fault = fault(
+    let fault = ACCESS.fault(
         "PostgreSQL does not run",
         format!(
             "nothing listens on port {}, and none of this host's clusters has that port: how it \
@@ -108,57 +79,60 @@ pub fn nobody(job: &Job, place: &Place) -> Box<Fault> {
     )
     .evidence("pg_lsclusters names no cluster of that port")
     .next("pg_lsclusters");
-    untouched(job, by_hand(job, fault))
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// A line break in a name would end its line, and begin another one.
 pub fn odd_name(job: &Job, name: &str) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "a name that pg_hba.conf cannot hold",
-            "the name of a database or a role has a control character in it",
-        )
-        .evidence(name.escape_default().to_string())
-        .next(job.command("config --check")),
+        ACCESS
+            .fault(
+                "a name that pg_hba.conf cannot hold",
+                "the name of a database or a role has a control character in it",
+            )
+            .evidence(name.escape_default().to_string())
+            .next(job.command("config --check")),
     )
 }
 
 /// Its superuser was not let in, or its answer makes no sense.
 pub fn no_superuser(job: &Job, server: &Server, why: &str) -> Box<Fault> {
-    let fault = fault(
-        "no session of the superuser",
-        format!(
-            "{} does not do what its superuser {} asks for over its local socket",
-            server.label(),
-            server.user.name
-        ),
-    )
-    .evidence(why)
-    .next(format!(
-        "sudo -u {0} psql -p {1}",
-        server.user.name, server.port
-    ));
-    untouched(job, by_hand(job, fault))
+    let fault = ACCESS
+        .fault(
+            "no session of the superuser",
+            format!(
+                "{} does not do what its superuser {} asks for over its local socket",
+                server.label(),
+                server.user.name
+            ),
+        )
+        .evidence(why)
+        .next(format!(
+            "sudo -u {0} psql -p {1}",
+            server.user.name, server.port
+        ));
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// Docker has to be asked for its networks.
 pub fn no_docker(job: &Job, why: &str) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "Docker does not answer",
-            "only Docker knows the networks that the containers come from",
-        )
-        .evidence(why)
-        .next(job.command("diagnose docker-engine"))
-        .next(job.again.clone()),
+        ACCESS
+            .fault(
+                "Docker does not answer",
+                "only Docker knows the networks that the containers come from",
+            )
+            .evidence(why)
+            .next(job.command("diagnose docker-engine"))
+            .next(job.again.clone()),
     )
 }
 
 /// The file has errors before anything is changed: PostgreSQL would refuse all of it.
 pub fn hba_is_wrong(job: &Job, file: &Path, errors: &[String]) -> Box<Fault> {
-    let mut fault = fault(
+    let mut fault = ACCESS.fault(
         "pg_hba.conf has errors",
         "PostgreSQL takes no line of a file that has an error in it, and does not start with it; \
          it goes on with the lines that it had read before",
@@ -166,7 +140,7 @@ pub fn hba_is_wrong(job: &Job, file: &Path, errors: &[String]) -> Box<Fault> {
     for error in errors {
         fault = fault.evidence(format!("{}, {error}", file.display()));
     }
-    untouched(
+    ACCESS.untouched(
         job,
         fault
             .next(format!("sudoedit {}", file.display()))
@@ -176,7 +150,7 @@ pub fn hba_is_wrong(job: &Job, file: &Path, errors: &[String]) -> Box<Fault> {
 
 /// The server found an error in what was written.
 pub fn hba_refused(job: &Job, file: &Path, errors: &[String]) -> Box<Fault> {
-    let mut fault = fault(
+    let mut fault = ACCESS.fault(
         "PostgreSQL refuses the new pg_hba.conf",
         "the server cannot read what was written; the file is again what it was, and the server \
          was not told to read it",
@@ -184,75 +158,65 @@ pub fn hba_refused(job: &Job, file: &Path, errors: &[String]) -> Box<Fault> {
     for error in errors {
         fault = fault.evidence(format!("{}, {error}", file.display()));
     }
-    Box::new(by_hand(job, fault.why(impact(job))))
+    Box::new(ACCESS.by_hand(job, fault.why(ACCESS.impact(job))))
 }
 
 /// The copy could not be put back.
 pub fn not_put_back(job: &Job, file: &Path, copy: &Path, error: &io::Error) -> Box<Fault> {
     Box::new(
-        fault(
-            "a file of PostgreSQL is not what it was",
-            "the server refuses what was written, and the copy could not be put back",
-        )
-        .evidence(format!("{}: {error}", file.display()))
-        .why("PostgreSQL goes on with what it has read, and would not start with this file")
-        .next(format!("sudo cp -p {} {}", copy.display(), file.display()))
-        .next(job.again.clone()),
+        ACCESS
+            .fault(
+                "a file of PostgreSQL is not what it was",
+                "the server refuses what was written, and the copy could not be put back",
+            )
+            .evidence(format!("{}: {error}", file.display()))
+            .why("PostgreSQL goes on with what it has read, and would not start with this file")
+            .next(format!("sudo cp -p {} {}", copy.display(), file.display()))
+            .next(job.again.clone()),
     )
 }
 
 /// The file cannot be read.
 pub fn unreadable(job: &Job, file: &Path, error: &io::Error) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "pg_hba.conf cannot be read",
-            format!("whom PostgreSQL lets in stands in {}", file.display()),
-        )
-        .evidence(error.to_string())
-        .next(format!("sudo {}", job.again)),
+        ACCESS
+            .fault(
+                "pg_hba.conf cannot be read",
+                format!("whom PostgreSQL lets in stands in {}", file.display()),
+            )
+            .evidence(error.to_string())
+            .next(format!("sudo {}", job.again)),
     )
 }
 
 /// The file, or the copy beside it, cannot be written.
 pub fn unwritable(job: &Job, file: &Path, error: &io::Error) -> Box<Fault> {
-    untouched(
-        job,
-        fault(
-            "a file of PostgreSQL cannot be written",
-            format!(
-                "{} and a copy beside it have to be written by {}",
-                file.display(),
-                process::user_name()
-            ),
-        )
-        .evidence(error.to_string())
-        .next(format!("sudo ls -la {}", file.display()))
-        .next(format!("sudo {}", job.again)),
-    )
+    ACCESS.unwritable(job, "a file of PostgreSQL cannot be written", file, error)
 }
 
 /// `-c listen_addresses=...` outweighs every file.
 pub fn by_command_line(job: &Job, place: &Place, server: &Server, listens: &str) -> Box<Fault> {
-    let fault = fault(
-        "PostgreSQL's command line says where it listens",
-        format!(
-            "{} was started with -c listen_addresses, which outweighs its files: {} has to be \
+    let fault = ACCESS
+        .fault(
+            "PostgreSQL's command line says where it listens",
+            format!(
+                "{} was started with -c listen_addresses, which outweighs its files: {} has to be \
              added where it is started",
-            server.label(),
-            place.host
-        ),
-    )
-    .evidence(format!(
-        "listen_addresses = {listens} (source: command line)"
-    ))
-    .next(format!("ps -o args= -p {}", server.pid));
-    untouched(job, by_hand(job, fault))
+                server.label(),
+                place.host
+            ),
+        )
+        .evidence(format!(
+            "listen_addresses = {listens} (source: command line)"
+        ))
+        .next(format!("ps -o args= -p {}", server.pid));
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// Nobody here knows how to start it anew.
 pub fn cannot_restart(job: &Job, place: &Place, server: &Server, listens: &str) -> Box<Fault> {
-    let fault = fault(
+    let fault = ACCESS.fault(
         "PostgreSQL has to be restarted by hand",
         format!(
             "it has to listen on {} as well, which only a restart brings about, and ooy does not \
@@ -262,12 +226,15 @@ pub fn cannot_restart(job: &Job, place: &Place, server: &Server, listens: &str) 
         ),
     )
     .evidence(format!("listen_addresses = {listens}"));
-    untouched(job, by_hand(job, fault.next(server.restart_command())))
+    ACCESS.untouched(
+        job,
+        ACCESS.by_hand(job, fault.next(server.restart_command())),
+    )
 }
 
 /// Its files are wrong, so that it was not told to end.
 pub fn would_not_start(job: &Job, server: &Server, errors: &[String]) -> Box<Fault> {
-    let mut fault = fault(
+    let mut fault = ACCESS.fault(
         "PostgreSQL would not start again",
         format!(
             "{} has errors in its files, with which it could not start: it was left running",
@@ -277,12 +244,12 @@ pub fn would_not_start(job: &Job, server: &Server, errors: &[String]) -> Box<Fau
     for error in errors {
         fault = fault.evidence(error);
     }
-    untouched(job, fault.next(job.again.clone()))
+    ACCESS.untouched(job, fault.next(job.again.clone()))
 }
 
 /// A cluster that was down stays so.
 pub fn does_not_start(job: &Job, cluster: &Cluster, why: &str) -> Box<Fault> {
-    let mut fault = fault(
+    let mut fault = ACCESS.fault(
         format!("PostgreSQL {} does not start", cluster.label()),
         "it was told to start, and ended or did not answer; its log says why",
     );
@@ -291,7 +258,7 @@ pub fn does_not_start(job: &Job, cluster: &Cluster, why: &str) -> Box<Fault> {
     }
     Box::new(
         fault
-            .why(impact(job))
+            .why(ACCESS.impact(job))
             .next(format!(
                 "sudo tail -n 50 /var/log/postgresql/postgresql-{}-{}.log",
                 cluster.version, cluster.name
@@ -307,13 +274,13 @@ pub fn restart_failed(job: &Job, server: &Server, why: &str, up_again: bool) -> 
     } else {
         "it was told to restart and did not come up; its log says why"
     };
-    let mut fault = fault(format!("{} did not restart", server.label()), what);
+    let mut fault = ACCESS.fault(format!("{} did not restart", server.label()), what);
     for line in last_lines(why) {
         fault = fault.evidence(line);
     }
     Box::new(
         fault
-            .why(impact(job))
+            .why(ACCESS.impact(job))
             .next("sudo journalctl -u 'postgresql*' -n 50")
             .next(server.restart_command())
             .next(job.again.clone()),

@@ -11,67 +11,39 @@ use crate::host::reach::host_port;
 use crate::host::redis::config::Config;
 use crate::host::redis::resp::RedisError;
 use crate::remedy::Job;
+use crate::remedy::access::Access;
 
-fn fault(title: &str, what: impl Into<String>) -> Fault {
-    Fault::problem(format!("redis-access: {title}"), what)
-}
-
-fn impact(job: &Job) -> String {
-    job.findings.first().map_or_else(
-        || "Redis may not let the containers in".to_owned(),
-        |finding| finding.impact.clone(),
-    )
-}
-
-fn untouched(job: &Job, fault: Fault) -> Box<Fault> {
-    Box::new(fault.why(format!("nothing was changed; {}", impact(job))))
-}
-
-/// The commands by which a person does what this repair would do.
-fn by_hand(job: &Job, fault: Fault) -> Fault {
-    let mut commands: Vec<&String> = Vec::new();
-    for command in job.findings.iter().flat_map(|finding| &finding.fix.manual) {
-        commands.retain(|known| *known != command);
-        commands.push(command);
-    }
-    commands
-        .into_iter()
-        .fold(fault, |fault, command| fault.next(command))
-        .next(job.command("diagnose redis-access"))
-}
+const ACCESS: Access = Access {
+    name: "redis-access",
+    program: "Redis",
+};
 
 /// The server is not on this host.
 pub fn elsewhere(job: &Job, place: &Place) -> Box<Fault> {
-    let at = host_port(place.host(), place.port());
-    let mut fault = fault(
-        "Redis is on another machine",
-        format!("what has to be changed lies on the machine of {at}, where ooy does nothing"),
-    );
-    for finding in &job.findings {
-        fault = fault.evidence(finding.summary.clone());
-    }
-    untouched(job, by_hand(job, fault))
+    ACCESS.elsewhere(job, place.host(), place.port())
 }
 
 /// Only another user may.
 pub fn no_permission(job: &Job, listener: &Listener) -> Box<Fault> {
     let owner = process::name_of(listener.uid).unwrap_or_else(|| listener.uid.to_string());
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
-            "no permission",
-            format!("redis.conf belongs to {owner}: only root, or that user, may change it"),
-        )
-        .evidence(format!("ooy runs as {}", process::user_name()))
-        .next(format!("sudo {}", job.again)),
+        ACCESS
+            .fault(
+                "no permission",
+                format!("redis.conf belongs to {owner}: only root, or that user, may change it"),
+            )
+            .evidence(format!("ooy runs as {}", process::user_name()))
+            .next(format!("sudo {}", job.again)),
     )
 }
 
 /// Only root starts daemons.
 pub fn no_permission_to_start(job: &Job, starter: &Starter) -> Box<Fault> {
-    untouched(
+    ACCESS.untouched(
         job,
-        fault("no permission", "only root may start Redis")
+        ACCESS
+            .fault("no permission", "only root may start Redis")
             .evidence(format!("ooy runs as {}", process::user_name()))
             .next(format!("sudo {}", job.again))
             .next(starter.command("start")),
@@ -85,20 +57,22 @@ pub fn other_program(job: &Job, place: &Place, program: &str) -> Box<Fault> {
     } else {
         "what listens there is not a Redis of this host"
     };
-    let fault = fault("Redis is not this host's own", what)
+    let fault = ACCESS
+        .fault("Redis is not this host's own", what)
         .evidence(format!("{program} listens on port {}", place.port()));
-    untouched(job, by_hand(job, fault))
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// It takes neither the settings' password nor none.
 pub fn no_login(job: &Job, place: &Place, why: &RedisError) -> Box<Fault> {
-    let fault = fault(
-        "Redis does not let ooy in",
-        "Redis can be asked what it is set to only by whoever may log in and use CONFIG",
-    )
-    .evidence(format!("{}: {why}", host_port(place.host(), place.port())))
-    .next("sudo grep -nE '^(bind|requirepass|rename-command)' /etc/redis/redis.conf");
-    untouched(job, by_hand(job, fault))
+    let fault = ACCESS
+        .fault(
+            "Redis does not let ooy in",
+            "Redis can be asked what it is set to only by whoever may log in and use CONFIG",
+        )
+        .evidence(format!("{}: {why}", host_port(place.host(), place.port())))
+        .next("sudo grep -nE '^(bind|requirepass|rename-command)' /etc/redis/redis.conf");
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// Neither side has a password.
@@ -110,9 +84,9 @@ pub fn no_password(job: &Job, place: &Place, config: &Config) -> Box<Fault> {
             file.display().to_string()
         });
     let settings = &job.context.settings.places.env_file;
-    untouched(
+    ACCESS.untouched(
         job,
-        fault(
+        ACCESS.fault(
             "Redis has no password",
             "opened to the containers without a password it would be open to whoever else reaches \
              the host; both sides need the same password first",
@@ -140,23 +114,24 @@ pub fn no_password(job: &Job, place: &Place, config: &Config) -> Box<Fault> {
 
 /// `bind` needs a start, and how it is started is not known.
 pub fn cannot_restart(job: &Job, config: &Config) -> Box<Fault> {
-    let fault = fault(
-        "Redis has to be restarted by hand",
-        format!(
-            "Redis {} reads `bind` at its start only, and how it is started is not known here",
-            config.version
-        ),
-    )
-    .evidence(match &config.file {
-        Some(file) => format!("started with {}", file.display()),
-        None => "started without a file".to_owned(),
-    });
-    untouched(job, by_hand(job, fault))
+    let fault = ACCESS
+        .fault(
+            "Redis has to be restarted by hand",
+            format!(
+                "Redis {} reads `bind` at its start only, and how it is started is not known here",
+                config.version
+            ),
+        )
+        .evidence(match &config.file {
+            Some(file) => format!("started with {}", file.display()),
+            None => "started without a file".to_owned(),
+        });
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// It is down, and which Redis it was is not known.
 pub fn unknown_start(job: &Job, place: &Place, why: &str) -> Box<Fault> {
-    let fault = fault(
+    let fault = ACCESS.fault(
         "Redis does not run",
         format!(
             "nothing listens on port {}, and how the Redis of that port is started is not known \
@@ -165,12 +140,12 @@ pub fn unknown_start(job: &Job, place: &Place, why: &str) -> Box<Fault> {
         ),
     )
     .evidence(why);
-    untouched(job, by_hand(job, fault))
+    ACCESS.untouched(job, ACCESS.by_hand(job, fault))
 }
 
 /// It was told to start and did not.
 pub fn does_not_start(job: &Job, starter: &Starter, why: &str) -> Box<Fault> {
-    let mut fault = fault(
+    let mut fault = ACCESS.fault(
         "Redis does not start",
         "it was told to start, and ended; its log says why",
     );
@@ -179,7 +154,7 @@ pub fn does_not_start(job: &Job, starter: &Starter, why: &str) -> Box<Fault> {
     }
     Box::new(
         fault
-            .why(impact(job))
+            .why(ACCESS.impact(job))
             .next("sudo tail -n 50 /var/log/redis/redis-server.log")
             .next(starter.command("start")),
     )
@@ -187,42 +162,31 @@ pub fn does_not_start(job: &Job, starter: &Starter, why: &str) -> Box<Fault> {
 
 /// The file, or the copy beside it, cannot be written.
 pub fn unwritable(job: &Job, file: &Path, error: &io::Error) -> Box<Fault> {
-    untouched(
-        job,
-        fault(
-            "redis.conf cannot be written",
-            format!(
-                "{} and a copy beside it have to be written by {}",
-                file.display(),
-                process::user_name()
-            ),
-        )
-        .evidence(error.to_string())
-        .next(format!("sudo ls -la {}", file.display()))
-        .next(format!("sudo {}", job.again)),
-    )
+    ACCESS.unwritable(job, "redis.conf cannot be written", file, error)
 }
 
 /// Redis refuses the new settings; the file is what it was.
 pub fn refused(job: &Job, why: &str) -> Box<Fault> {
-    let fault = fault(
-        "Redis does not take the new settings",
-        "it refuses them; its file is again what it was",
-    )
-    .evidence(why);
-    Box::new(by_hand(job, fault.why(impact(job))))
+    let fault = ACCESS
+        .fault(
+            "Redis does not take the new settings",
+            "it refuses them; its file is again what it was",
+        )
+        .evidence(why);
+    Box::new(ACCESS.by_hand(job, fault.why(ACCESS.impact(job))))
 }
 
 /// The copy could not be put back.
 pub fn not_put_back(job: &Job, file: &Path, copy: &Path, error: &io::Error) -> Box<Fault> {
     Box::new(
-        fault(
-            "redis.conf is not what it was",
-            "Redis refuses the new settings, and the copy of its file could not be put back",
-        )
-        .evidence(format!("{}: {error}", file.display()))
-        .why("Redis goes on as it is, and may not start with this file")
-        .next(format!("sudo cp -p {} {}", copy.display(), file.display()))
-        .next(job.again.clone()),
+        ACCESS
+            .fault(
+                "redis.conf is not what it was",
+                "Redis refuses the new settings, and the copy of its file could not be put back",
+            )
+            .evidence(format!("{}: {error}", file.display()))
+            .why("Redis goes on as it is, and may not start with this file")
+            .next(format!("sudo cp -p {} {}", copy.display(), file.display()))
+            .next(job.again.clone()),
     )
 }
