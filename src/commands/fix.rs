@@ -14,7 +14,7 @@ use crate::lifecycle::Context;
 use crate::operation::Reporter;
 use crate::remedy::{self, Asked, End, Fixed, Remedy, Takes, Wishes};
 use crate::ui::table::{self, Side};
-use crate::ui::{Paint, Ui, human, progress, text};
+use crate::ui::{Paint, Ui, human, text};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Fix) -> Outcome {
     if arguments.list {
@@ -238,20 +238,12 @@ impl Session<'_> {
             reporter: Reporter::new("fix"),
             ..self.base.clone()
         };
-        let width = context
-            .stack
-            .services
-            .iter()
-            .map(|service| service.name.chars().count())
-            .max()
-            .unwrap_or_default();
-        progress::attach(ui, &context.reporter, width);
+        super::show_events(ui, &context);
+        let asked = format!("fix {}", label(remedy, wishes));
         if !ui.json {
-            ui.say(&format!("ooy fix {}", label(remedy, wishes)));
+            ui.say(&format!("ooy {asked}"));
         }
-        let again = self
-            .places
-            .command(&format!("fix {}", label(remedy, wishes)));
+        let again = self.places.command(&asked);
         let agree = |asked: &Asked<'_>| self.ask(asked);
         let dry_run = self.arguments.dry_run;
         std::panic::set_hook(Box::new(|_| {}));

@@ -128,15 +128,15 @@ fn show_faults(ui: &Ui, faults: &[Fault]) {
 /// Settings, services and a reporter whose events are shown.
 fn context(ui: &Ui, places: &Places, operation: &'static str) -> Result<Context, Failure> {
     let context = Context::load(places, Reporter::new(operation))?;
-    let width = context
-        .stack
-        .services
-        .iter()
-        .map(|service| service.name.chars().count())
-        .max()
-        .unwrap_or_default();
-    progress::attach(ui, &context.reporter, width);
+    show_events(ui, &context);
     Ok(context)
+}
+
+/// Shows what the context's reporter tells, in a column as wide as the names of its services.
+fn show_events(ui: &Ui, context: &Context) {
+    let services = context.stack.services.iter();
+    let width = services.map(|service| service.name.chars().count()).max();
+    progress::attach(ui, &context.reporter, width.unwrap_or_default());
 }
 
 /// Runs a future to its end on a runtime of its own: one thread, made only where it is needed.

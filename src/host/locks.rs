@@ -3,8 +3,22 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+/// Opens a file that is to be locked; makes it and its folder where there is none. What it says stays.
+pub fn open(path: &Path) -> io::Result<fs::File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
 
 /// The process that holds the file's lock, if one does. A file that is not there is held by none.
 pub fn holder(path: &Path) -> io::Result<Option<u32>> {

@@ -1,9 +1,8 @@
 //! One changing operation at a time. The kernel holds the lock for the process, so that it is
 //! free again however the process ends; the file's text only says who holds it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -51,15 +50,7 @@ impl Lock {
                 .next(format!("df -h {}", state.display())),
             )
         };
-        std::fs::create_dir_all(state).map_err(failed)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = locks::open(&path).map_err(failed)?;
         let patience = Instant::now() + LEFTOVER;
         loop {
             match file.try_lock() {

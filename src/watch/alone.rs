@@ -1,7 +1,6 @@
 //! One watch a deployment. The kernel holds the lock for the process.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, TryLockError};
 
 use crate::deployment::places::Places;
 use crate::fault::{Fault, Kind, Result};
@@ -30,14 +29,7 @@ impl Alone {
                 .next(format!("df -h {}", places.state.display())),
             )
         };
-        std::fs::create_dir_all(&places.state).map_err(failed)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let file = locks::open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
