@@ -64,18 +64,30 @@ pub fn cut(path: &Path, keep: u64) -> Result<u64, Error> {
     if size <= keep && !is_sparse(&file)? {
         return Ok(size);
     }
-    for held in open_files::holders(&file)? {
-        if held.writes() && !held.appends() {
-            held.make_append()
-                .map_err(|why| Error::Writer { pid: held.pid, why })?;
-        }
-    }
+    while !all_append(&file)? {}
     // As late as possible: what is added from here on is not among the kept.
     let kept = last_lines(&file, keep)?;
     file.set_len(0)?;
     // Without room after all (somebody was faster) the log begins anew.
     let _ = (&file).write_all(&kept);
     Ok(file.metadata()?.len())
+}
+
+/// Makes every writer append. False: one has closed its descriptor meanwhile, and may have the file
+/// under another number now (a shell does that with each redirection), so that it has to be looked
+/// again.
+fn all_append(file: &File) -> Result<bool, Error> {
+    let mut all = true;
+    for held in open_files::holders(file)? {
+        if held.writes() && !held.appends() {
+            match held.make_append() {
+                Ok(()) => {}
+                Err(why) if open_files::is_gone(&why) => all = false,
+                Err(why) => return Err(Error::Writer { pid: held.pid, why }),
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A file that was cut by hand under a writer that does not append: its beginning is a hole.
@@ -188,6 +200,16 @@ mod tests {
         assert_eq!(fs::metadata(&other).unwrap().len(), 5000);
     }
 
+    /// Ended with the test, however that ends: else it would write for ever.
+    struct Writer(std::process::Child);
+
+    impl Drop for Writer {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
     /// Writers of both kinds, in another process as Docker is one.
     #[test]
     fn a_writer_goes_on_at_the_end_of_the_cut_file() {
@@ -202,10 +224,8 @@ mod tests {
                 "exec 7{redirection}{name}; n=0; while :; do echo '{{\"log\":\"'$n'\"}}' >&7; \
                  n=$((n+1)); done"
             );
-            let mut writer = std::process::Command::new("sh")
-                .args(["-c", &script])
-                .spawn()
-                .unwrap();
+            let mut writer = std::process::Command::new("sh");
+            let writer = Writer(writer.args(["-c", &script]).spawn().unwrap());
             for _ in 0..3 {
                 while fs::metadata(&path).map_or(0, |about| about.len()) < 100_000 {
                     std::thread::sleep(std::time::Duration::from_millis(1));
@@ -214,8 +234,7 @@ mod tests {
                 assert!(left < 50_000, "{left}");
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
-            writer.kill().unwrap();
-            writer.wait().unwrap();
+            drop(writer);
             assert!(lines(&path).len() > 20, "{redirection}");
             assert!(!is_sparse(&File::open(&path).unwrap()).unwrap());
         }

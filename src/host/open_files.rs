@@ -43,6 +43,13 @@ impl Held {
     }
 }
 
+/// Whether the descriptor, or its process, is not there any more.
+pub fn is_gone(why: &io::Error) -> bool {
+    [rustix::io::Errno::BADF, rustix::io::Errno::SRCH]
+        .iter()
+        .any(|gone| why.raw_os_error() == Some(gone.raw_os_error()))
+}
+
 /// Who has this very file open (not another one of its name).
 pub fn holders(file: &fs::File) -> io::Result<Vec<Held>> {
     let wanted = file.metadata()?;
