@@ -27,8 +27,6 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Diagnose) -> Outcome {
     let (settings, wrong) = Settings::load_with_faults(places)?;
     let stack = Stack::load(&settings)?;
     let context = Context::assemble(settings, stack, Reporter::new("diagnose"));
-    // A check that meets a case it was not made for is told as a finding, not as a fault of ooy.
-    std::panic::set_hook(Box::new(|_| {}));
     let diagnosis = block(async {
         let progress = Progress::new(ui, chosen.len());
         let scene = Scene::new(context, wrong);
@@ -38,9 +36,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Diagnose) -> Outcome {
             _ = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
         };
         Ok(diagnosis)
-    });
-    super::catch_panics();
-    let diagnosis = diagnosis?;
+    })?;
     if ui.json {
         ui.json(&diagnosis)?;
     } else {

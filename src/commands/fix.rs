@@ -173,16 +173,13 @@ impl Session<'_> {
 
     fn diagnose(&self) -> Result<Diagnosis, Failure> {
         let checks = diagnosis::find(&[], "")?;
-        std::panic::set_hook(Box::new(|_| {}));
-        let diagnosis = block(async {
+        block(async {
             let scene = Scene::new(self.base.clone(), self.wrong.clone());
             tokio::select! {
                 diagnosis = diagnosis::run(scene, &checks, |_| {}) => Ok(diagnosis),
                 _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
             }
-        });
-        super::catch_panics();
-        diagnosis
+        })
     }
 
     /// What is left when nothing more can be done.
@@ -246,14 +243,11 @@ impl Session<'_> {
         let again = self.places.command(&asked);
         let agree = |asked: &Asked<'_>| self.ask(asked);
         let dry_run = self.arguments.dry_run;
-        std::panic::set_hook(Box::new(|_| {}));
         let end = block_interruptible(&again, async {
             remedy::fix(&context, &self.wrong, remedy, wishes, dry_run, &agree)
                 .await
                 .map_err(Failure::from)
-        });
-        super::catch_panics();
-        let end = end?;
+        })?;
         match &end {
             End::Fixed(fixed) if !ui.json => self.show(fixed),
             End::Planned if !ui.json => ui.say("nothing was done (--dry-run)"),

@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command};
 use crate::deployment::places::Places;
+use crate::diagnosis::Quiet;
 use crate::fault::{Fault, Kind};
 use crate::lifecycle::{Context, surroundings};
 use crate::operation::Reporter;
@@ -177,10 +178,13 @@ fn block_interruptible<T>(
     })
 }
 
-/// A fault of ours is told like any other: no backtrace, no type names.
+/// A fault of ours is told like any other: no backtrace, no type names. One of a check is a finding.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         use std::io::Write as _;
+        if Quiet::is_on() {
+            return;
+        }
         let place = info
             .location()
             .map(|at| format!("{}:{}", at.file(), at.line()))

@@ -134,6 +134,9 @@ impl Halt {
     }
 }
 
+/// Name of the threads that checks have of their own.
+pub const THREAD: &str = "check";
+
 /// Work that may block its thread (files, `/proc`), on a thread of its own: a disk or a mount that
 /// hangs must hold up neither the other checks nor the end of the program.
 pub async fn blocking<T: Send + 'static>(
@@ -141,7 +144,7 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, Halt> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
-        .name("check".into())
+        .name(THREAD.into())
         .spawn(move || {
             let _ = sender.send(work());
         })

@@ -8,6 +8,7 @@ mod configured;
 mod data;
 mod finding;
 mod kept;
+mod quiet;
 mod run;
 mod samples;
 mod scene;
@@ -19,6 +20,7 @@ pub use checks::{
 };
 pub use code::{Code, Severity};
 pub use finding::{Evidence, Finding};
+pub use quiet::Quiet;
 pub use run::{Diagnosis, Result as Ended, run};
 pub use scene::Scene;
 

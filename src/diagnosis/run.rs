@@ -11,6 +11,7 @@ use super::check::{Check, Checked, Halt, Report};
 use super::checks;
 use super::code::{Code, Severity};
 use super::finding::{Evidence, Finding};
+use super::quiet::Quiet;
 use super::scene::{NO_DEPLOYMENT, Scene};
 
 /// How a check ended.
@@ -101,6 +102,7 @@ pub async fn run(
     chosen: &[&'static Check],
     mut told: impl FnMut(usize),
 ) -> Diagnosis {
+    let _quiet = Quiet::new();
     let began = Instant::now();
     let scene = Rc::new(scene);
     let mut tasks = futures_util::stream::FuturesUnordered::new();

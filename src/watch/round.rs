@@ -115,13 +115,9 @@ impl Watch {
     }
 
     async fn look(&mut self, context: &Context, wrong: &[String]) -> Seen {
-        // A check that panics is a finding, and no fault of the watch.
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
         let checks = diagnosis::find(&[], "").unwrap_or_default();
         let scene = Scene::new(context.clone(), wrong.to_vec());
         let diagnosis = diagnosis::run(scene, &checks, |_| {}).await;
-        std::panic::set_hook(hook);
         self.hear();
         Seen {
             look: Look::new(&diagnosis),
@@ -207,8 +203,6 @@ impl Watch {
         });
         self.remember();
         (self.listener)(&Told::Repairing(&label, &about));
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
         let context_of_its_own = Context {
             reporter: steps_to(&self.listener),
             ..context.clone()
@@ -223,7 +217,6 @@ impl Watch {
             &agree,
         )
         .await;
-        std::panic::set_hook(hook);
         let (came, said) = match end {
             Ok(End::Fixed(fixed)) => (Came::Helped, fixed.after),
             Ok(End::NotPresent(why) | End::NotItsOwn(why)) => (Came::Nothing, why),
