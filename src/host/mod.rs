@@ -26,6 +26,7 @@ pub mod process;
 pub mod processes;
 pub mod reach;
 pub mod redis;
+pub mod secret;
 pub mod sentry;
 pub mod sysctl;
 pub mod sysctl_files;

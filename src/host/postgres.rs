@@ -19,13 +19,17 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQue
 use super::reach::{self, Unreached, mask, millis};
 use super::url::DatabaseUrl;
 
+pub mod admin;
 pub mod admit;
+pub mod archive;
 pub mod by_hand;
+pub mod census;
 mod fault;
 mod guard;
 pub mod hba;
 mod migrations;
 mod names;
+pub mod programs;
 pub mod server;
 pub mod session;
 #[cfg(test)]

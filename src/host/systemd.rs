@@ -11,6 +11,9 @@ const BOOTED: &str = "/run/systemd/system";
 /// Where units of this machine's own lie; those of packages are elsewhere.
 const UNITS: &str = "etc/systemd/system";
 
+/// Where systemd writes down when a timer has last started something.
+const STAMPS: &str = "var/lib/systemd/timers";
+
 /// How long systemctl may take. It waits until a unit that it starts says that it is ready.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -48,7 +51,16 @@ impl Systemd {
 
     /// Where its own units lie.
     pub fn folder(&self) -> PathBuf {
-        self.root.as_deref().unwrap_or(Path::new("/")).join(UNITS)
+        self.base().join(UNITS)
+    }
+
+    /// What systemd remembers a timer by that makes up what it has missed (`Persistent=`).
+    pub fn stamp(&self, timer: &str) -> PathBuf {
+        self.base().join(STAMPS).join(format!("stamp-{timer}"))
+    }
+
+    fn base(&self) -> &Path {
+        self.root.as_deref().unwrap_or(Path::new("/"))
     }
 
     /// What `systemctl is-enabled` says of a unit: `enabled`, `disabled`, `masked`, … Of one that
@@ -66,6 +78,24 @@ impl Systemd {
         }
         let said = self.run(&["is-active", unit], LIMIT).await?;
         Ok(said.stdout.trim().to_owned())
+    }
+
+    /// When a timer starts something next, as systemd shows it (`Fri 2026-11-27 02:30:00 UTC`), if
+    /// it says so.
+    pub async fn next_run(&self, timer: &str, limit: Duration) -> Option<String> {
+        if !self.is_live() {
+            return None;
+        }
+        let question = [
+            "show",
+            "--property=NextElapseUSecRealtime",
+            "--value",
+            timer,
+        ];
+        let said = self.run(&question, limit).await.ok()?;
+        let next = said.stdout.trim();
+        // There are several words for never, and none has a digit.
+        (said.success && next.contains(|c: char| c.is_ascii_digit())).then(|| next.to_owned())
     }
 
     /// `systemctl` with these arguments, which has to succeed; else what it said.
@@ -137,6 +167,10 @@ mod tests {
     fn units_of_another_machine_lie_below_its_root() {
         let image = Systemd::below("/mnt/image".into());
         assert_eq!(image.folder(), Path::new("/mnt/image/etc/systemd/system"));
+        assert_eq!(
+            image.stamp("a.timer"),
+            Path::new("/mnt/image/var/lib/systemd/timers/stamp-a.timer")
+        );
         assert!(!image.is_live());
         let here = Systemd::of_this_host().folder();
         assert_eq!(here, Path::new("/etc/systemd/system"));

@@ -87,6 +87,13 @@ impl DatabaseUrl {
         url
     }
 
+    /// The same server and role with another database.
+    pub fn in_database(&self, database: &str) -> Self {
+        let mut url = self.clone();
+        database.clone_into(&mut url.database);
+        url
+    }
+
     /// The role to log in as, decoded.
     pub fn user(&self) -> &str {
         self.authority.user.as_deref().unwrap_or_default()

@@ -78,19 +78,24 @@ pub struct Cluster {
 
 /// Looks who serves a port, or would.
 pub async fn find(port: u16, deadline: Duration) -> Found {
-    let listeners = ports::listeners(port);
-    if let Some(listener) = listeners.iter().find(|listener| listener.pid.is_some()) {
-        let (pid, name) = (listener.pid, listener.process.clone().unwrap_or_default());
-        return match pid {
-            Some(pid) if matches!(name.as_str(), "postgres" | "postmaster") => {
-                let clusters = clusters(deadline).await;
-                match Server::of(port, pid, &clusters) {
-                    Some(server) => Found::Running(Box::new(server)),
-                    None => Found::Hidden,
-                }
-            }
-            _ => Found::Other(name),
+    let mut listeners = ports::listeners(port);
+    // A process of the server's that has just begun has its socket too, and may be gone in a moment.
+    for _ in 0..10 {
+        let Some(listener) = listeners.iter().find(|listener| listener.pid.is_some()) else {
+            break;
         };
+        let name = listener.process.clone().unwrap_or_default();
+        if !matches!(name.as_str(), "postgres" | "postmaster") {
+            return Found::Other(name);
+        }
+        let clusters = clusters(deadline).await;
+        let server = listener
+            .pid
+            .and_then(|pid| Server::of(port, pid, &clusters));
+        if let Some(server) = server {
+            return Found::Running(Box::new(server));
+        }
+        listeners = ports::listeners(port);
     }
     if !listeners.is_empty() {
         return Found::Hidden;
@@ -188,6 +193,8 @@ impl Server {
         use std::os::unix::fs::MetadataExt as _;
         // Its working folder is its data folder (PostgreSQL documentation, 19.2).
         let data = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        // The first of its processes, whichever was found.
+        let pid = first_line_number(&data.join("postmaster.pid")).unwrap_or(pid);
         let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
         let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
         let user = User::of(uid)?;
@@ -220,6 +227,11 @@ impl Server {
             Some(cluster) => format!("PostgreSQL {}", cluster.label()),
             None => format!("PostgreSQL in {}", self.data.display()),
         }
+    }
+
+    /// The folder of its socket, if it has one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// Runs a statement as its superuser, over its own socket; rows of texts, empty for NULL. The

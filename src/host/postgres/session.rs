@@ -32,6 +32,12 @@ impl Row {
         self.0.get(column)?.as_deref()
     }
 
+    /// All values; empty for NULL.
+    pub fn into_texts(self) -> Vec<String> {
+        let values = self.0.into_iter();
+        values.map(Option::unwrap_or_default).collect()
+    }
+
     /// The value as a number; 0 for what is none.
     pub fn number(&self, column: usize) -> i64 {
         self.get(column)
@@ -129,6 +135,22 @@ impl Session {
         self.rows(&format!("BEGIN READ WRITE; {statement}; COMMIT"))
             .await
             .map(drop)
+    }
+
+    /// A statement that must stand alone, in no transaction: `CREATE DATABASE`.
+    pub async fn write_alone(&self, statement: &str) -> Result<(), NoAnswer> {
+        let access = |how: &str| format!("SET SESSION CHARACTERISTICS AS TRANSACTION {how}");
+        self.rows(&access("READ WRITE")).await?;
+        let written = self.rows(statement).await;
+        self.rows(&access("READ ONLY")).await?;
+        written.map(drop)
+    }
+
+    /// Takes all limits away: for counts and backups, which take as long as they take.
+    pub async fn unlimited(&self) -> Result<(), NoAnswer> {
+        let lift = "SET statement_timeout = 0; SET lock_timeout = 0; \
+                    SET idle_in_transaction_session_timeout = 0";
+        self.rows(lift).await.map(drop)
     }
 
     /// Digest of the migrations that Django has applied to this database, as a release task prints
