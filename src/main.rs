@@ -1,6 +1,7 @@
 //! `ooy`: parse, run, print, exit code.
 
 mod agi;
+mod backup;
 mod boot;
 mod bundle;
 mod cli;

@@ -35,7 +35,11 @@ fn enable(ui: &Ui, places: &Places, arguments: &BootChange) -> Outcome {
             "after its next boot that machine brings up what ran, and watches over it"
         }
     };
-    conclude(ui, arguments, changed, done);
+    let backups = match &deployment.backup_at {
+        Some(time) => format!("; each night at {time} a backup is made and proved"),
+        None => String::new(),
+    };
+    conclude(ui, arguments, changed, &format!("{done}{backups}"));
     Ok(0)
 }
 
@@ -117,6 +121,9 @@ fn show(ui: &Ui, status: &Status, enable: &str) -> Result<(), Failure> {
     }
     for line in table::lines(&[Side::Left; 5], &rows) {
         ui.out(&line)?;
+    }
+    if let Some(next) = status.units.iter().find_map(|unit| unit.next.as_deref()) {
+        ui.out(&format!("next backup: {next}"))?;
     }
     for path in &status.left {
         ui.out(&format!("! {} is no longer needed", path.display()))?;

@@ -1,6 +1,7 @@
 //! One thin file a subcommand: from arguments to a call below, and from its result to the screen.
 
 pub mod agi;
+mod backup;
 mod boot;
 mod bundle;
 mod calls;
@@ -12,6 +13,7 @@ mod init;
 mod lines;
 mod logs;
 mod restart;
+mod restore;
 mod start;
 mod status;
 mod stop;
@@ -86,6 +88,9 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Watch(arguments) => watch::run(&ui, &places, arguments),
         Command::Boot(arguments) => boot::run(&ui, &places, arguments),
         Command::Bundle(arguments) => bundle::run(&ui, &places, arguments),
+        Command::Backup(arguments) => backup::run(&ui, &places, arguments),
+        Command::Restore(arguments) => restore::run(&ui, &places, arguments),
+        Command::Resume(arguments) => restore::resume(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

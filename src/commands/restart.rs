@@ -9,9 +9,9 @@ use crate::ui::Ui;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "restart")?;
-    context
-        .stack
-        .select(&arguments.services, &context.command("restart"))?;
+    let again = context.command("restart");
+    let chosen = context.stack.select(&arguments.services, &again)?;
+    super::restore::in_the_way(&context, &chosen)?;
     let start_options = options(arguments);
     let stop_options = stop::Options {
         services: arguments.services.clone(),

@@ -17,6 +17,14 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
         false => command(places, "start", &arguments.services),
     };
     headline(ui, &context, "start", arguments);
+    let named = context
+        .stack
+        .select(&arguments.services, &context.command("start"))?;
+    let chosen = context
+        .stack
+        .graph
+        .with_needs(named.iter().map(String::as_str));
+    super::restore::in_the_way(&context, &chosen)?;
     let outcome = block_interruptible(&again, async {
         let outcome = if arguments.at_boot {
             let patience = Duration::from_secs(arguments.patience);

@@ -46,6 +46,8 @@ pub enum Kind {
     Uuid,
     /// Where FastAGI listens: address:port, unix:/path or off.
     Listen,
+    /// Hours and minutes, `03:15`, or empty.
+    TimeOfDay,
 }
 
 /// One setting.
@@ -244,6 +246,12 @@ pub const KEYS: &[Key] = &[
     key("CERTIFICATE_DAYS", "21", Kind::Number(1, 365)),
     key("BIGQUERY_HOURS", "26", Kind::Number(1, 1000)),
     key("CALLS_BACKLOG_AGE", "15m", Kind::Interval),
+    key("BACKUP_DIR", "", Kind::File),
+    key("BACKUP_AT", "", Kind::TimeOfDay),
+    key("BACKUP_KEEP", "7", Kind::Number(1, 1000)),
+    key("BACKUP_KEEP_DAYS", "30", Kind::Number(1, 3650)),
+    key("BACKUP_HOURS", "48", Kind::Number(0, 10_000)),
+    key("BACKUP_HOOK", "", Kind::File),
     key("WATCH_REPAIRS_PER_HOUR", "3", Kind::Number(0, 60)),
     secret_address("WATCH_WEBHOOK"),
     key(
@@ -388,6 +396,10 @@ impl Kind {
                     && value.parse::<std::net::SocketAddr>().is_err(),
                 "is neither an address with a port such as 127.0.0.1:4573, nor unix:/path, nor off",
             ),
+            Kind::TimeOfDay => no(
+                !value.is_empty() && !is_time_of_day(value),
+                "is no time of day such as 02:30",
+            ),
             Kind::Project => no(
                 !value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                     || !value.chars().all(|c| {
@@ -437,89 +449,17 @@ fn check_image(value: &str) -> Option<String> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deployment::{embedded, env_file};
-
-    #[test]
-    fn the_template_documents_every_setting_with_its_default() {
-        let template = embedded::text("ooy.env").unwrap();
-        // Commented settings have no space after the #; prose has.
-        let uncommented: String = template
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(rest)
-                    if rest.starts_with(|c: char| c.is_ascii_uppercase()) && rest.contains('=') =>
-                {
-                    rest
-                }
-                _ => line,
-            })
-            .fold(String::new(), |text, line| text + line + "\n");
-        let entries = env_file::parse(&uncommented).unwrap();
-        let mut names: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-        for entry in &entries {
-            let key = find(&entry.key).unwrap_or_else(|| panic!("{} is not in KEYS", entry.key));
-            if let Some(default) = key.default {
-                assert_eq!(entry.value, default, "{}", entry.key);
-            } else {
-                assert!(
-                    template.contains(&format!("\n{}=", entry.key)),
-                    "{} is required",
-                    entry.key
-                );
-            }
-        }
-        let mut known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        names.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(names, known);
-    }
-
-    #[test]
-    fn every_default_is_a_valid_value() {
-        for key in KEYS {
-            if let Some(default) = key.default {
-                assert_eq!(key.kind.check(default), None, "{}", key.name);
-            }
-        }
-    }
-
-    #[test]
-    fn what_calls_need_is_checked() {
-        let fits = |kind: Kind, value: &str| kind.check(value).is_none();
-        for value in [
-            "127.0.0.1:4573",
-            "[::1]:4573",
-            "0.0.0.0:1",
-            "unix:/run/a",
-            "off",
-        ] {
-            assert!(fits(Kind::Listen, value), "{value}");
-        }
-        for value in [
-            "",
-            "4573",
-            "localhost:4573",
-            "unix:run/a",
-            "127.0.0.1:99999",
-            "on",
-        ] {
-            assert!(!fits(Kind::Listen, value), "{value}");
-        }
-        assert!(fits(Kind::Uuid, ""));
-        assert!(fits(Kind::Uuid, "3f2a9c1e-5b7d-4e1f-9a6b-0c8d7e6f5a4b"));
-        assert!(!fits(Kind::Uuid, "3f2a9c1e5b7d4e1f9a6b0c8d7e6f5a4b"));
-        assert_eq!(interval("5m"), Some(std::time::Duration::from_secs(300)));
-        assert_eq!(interval("5h"), None);
-    }
-
-    #[test]
-    fn latest_and_untagged_images_are_refused() {
-        assert!(check_image("nginx:latest").is_some());
-        assert!(check_image("registry:5000/nginx").is_some());
-        assert!(check_image("registry:5000/nginx:1.28.0").is_none());
-        assert!(check_image("nginx@sha256:abc").is_none());
-    }
+/// `02:30`
+fn is_time_of_day(value: &str) -> bool {
+    let two = |text: &str, most: u8| {
+        text.len() == 2
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|number| number <= most)
+    };
+    value
+        .split_once(':')
+        .is_some_and(|(hour, minute)| two(hour, 23) && two(minute, 59))
 }
+
+#[cfg(test)]
+mod tests;

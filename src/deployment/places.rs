@@ -19,6 +19,8 @@ pub struct Places {
     pub state: PathBuf,
     /// Finished calls, waiting for RapidPro.
     pub spool: PathBuf,
+    /// Backups, unless BACKUP_DIR names another folder.
+    pub backups: PathBuf,
 }
 
 impl Places {
@@ -35,6 +37,7 @@ impl Places {
                     rendered: home.join("rendered"),
                     state: home.join("state"),
                     spool: home.join("spool"),
+                    backups: home.join("backups"),
                     home: Some(home),
                 }
             }
@@ -46,6 +49,7 @@ impl Places {
                 rendered: "/var/lib/ooy/rendered".into(),
                 state: "/var/lib/ooy/state".into(),
                 spool: "/var/spool/ooy".into(),
+                backups: "/var/lib/ooy/backups".into(),
             },
         }
     }

@@ -40,7 +40,7 @@ pub enum Difference {
 #[derive(Debug, Clone)]
 pub struct Rendered {
     /// Path below the folder, and content.
-    files: Vec<(String, String)>,
+    pub files: Vec<(String, String)>,
     /// Changes whenever nginx has to read something anew: its files or a certificate.
     pub nginx_digest: String,
 }

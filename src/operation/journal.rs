@@ -57,13 +57,18 @@ impl Operation {
         reporter: &Reporter,
     ) -> Result<Self> {
         let lock = Lock::take(state, name, again)?;
+        Ok(Self::under(lock, state, asked, reporter))
+    }
+
+    /// The same under a lock that is held already.
+    pub fn under(lock: Lock, state: &Path, asked: &str, reporter: &Reporter) -> Self {
         if let Ok(journal) = Journal::open(state, asked) {
             let journal = Rc::new(journal);
             journal.write("operation", None, "started", None, "");
             reporter.listen(move |event: &Event| journal.record(event));
         }
         // Without room for a journal line the operation goes on: it may be the one that frees it.
-        Ok(Self { _lock: lock })
+        Self { _lock: lock }
     }
 }
 
@@ -228,6 +233,18 @@ pub fn recent(state: &Path) -> std::io::Result<Vec<Entry>> {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect())
+}
+
+/// When the first line was written that is still kept: how long this deployment is `ooy`'s.
+pub fn begin(state: &Path) -> Option<Timestamp> {
+    use std::io::BufRead as _;
+    let first = |name: &str| -> Option<Timestamp> {
+        let mut line = String::new();
+        let file = File::open(state.join(name)).ok()?;
+        std::io::BufReader::new(file).read_line(&mut line).ok()?;
+        Some(serde_json::from_str::<Entry>(&line).ok()?.at)
+    };
+    first("journal.jsonl.1").or_else(|| first("journal.jsonl"))
 }
 
 /// The last that was done to a service: its newest start or stop among these entries.

@@ -37,7 +37,12 @@ pub struct Lock {
 impl Lock {
     /// Takes the deployment's lock, or says who holds it (exit code 3).
     pub fn take(state: &Path, operation: &str, again: &str) -> Result<Self> {
-        let path = state.join("lock");
+        Self::take_named(state, "lock", operation, again)
+    }
+
+    /// The same for a lock of another name, beside the deployment's.
+    pub fn take_named(state: &Path, name: &str, operation: &str, again: &str) -> Result<Self> {
+        let path = state.join(name);
         let failed = |error: std::io::Error| {
             Box::new(
                 Fault::problem(

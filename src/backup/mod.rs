@@ -1,0 +1,50 @@
+//! Backups: made, proved by restoring them, kept, removed, and put back.
+//!
+//! A backup is a folder. It has its name only once it is complete, and counts as one only once it
+//! has been restored somewhere and the same rows were there.
+
+pub mod create;
+pub mod delete;
+mod forecast;
+pub mod kept;
+mod load;
+pub mod manifest;
+mod prepare;
+pub mod restore;
+pub mod retention;
+mod room;
+pub mod store;
+pub mod verify;
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+pub use forecast::forecast;
+pub use store::{Backup, Store};
+
+use crate::deployment::settings::Settings;
+use crate::fault::Result;
+use crate::host::text::hex;
+use crate::operation::lock::Lock;
+
+/// One of `backup create`, `verify`, `delete` and `restore` at a time. Not by the deployment's lock:
+/// a nightly backup takes minutes, and must not keep anybody from repairing what has stopped
+/// meanwhile. What replaces databases takes both.
+pub fn lock(state: &Path, operation: &str, again: &str) -> Result<Lock> {
+    Lock::take_named(state, "backup.lock", operation, again)
+}
+
+/// The name of a database of ours beside the applications': always the same for one deployment, so
+/// that what a killed run has left is found by the next one. `what` says what for.
+fn beside(settings: &Settings, what: &str, owner: &str) -> String {
+    let place = settings.places.state.display();
+    let which = format!("{} {place}", settings.project());
+    let which = hex(&Sha256::digest(which)[..4]);
+    format!("ooy_{what}_{which}_{owner}")
+}
+
+/// Bytes that have to stay free on every disk (DISK_RESERVE_MB).
+fn reserve(settings: &Settings) -> u64 {
+    settings.number("DISK_RESERVE_MB") * 1024 * 1024
+}

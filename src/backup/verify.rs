@@ -1,0 +1,196 @@
+//! `ooy backup verify`: a backup is proved by restoring it into a scratch database.
+
+use std::time::{Duration, Instant};
+
+use super::load::{Load, check_parts, usable};
+use super::prepare;
+use super::store::Backup;
+use crate::deployment::settings::Database;
+use crate::fault::{Fault, Result};
+use crate::host::disk::human;
+use crate::host::postgres::admin::Admin;
+use crate::host::postgres::programs;
+use crate::lifecycle::Context;
+use crate::lifecycle::surroundings::label;
+use crate::operation::Kind;
+
+/// What scratch databases are called.
+const SCRATCH: &str = "verify";
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Databases that were restored and compared.
+    pub databases: Vec<String>,
+    /// Rows in all of them.
+    pub rows: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What is going to be done: by database, in words.
+pub async fn plan(
+    context: &Context,
+    backup: &Backup,
+    again: &str,
+) -> Result<Vec<(String, String)>> {
+    let manifest = usable(context, backup)?;
+    let mut lines = Vec::new();
+    for dumped in &manifest.databases {
+        let database = of(context, &dumped.owner)?;
+        prepare::reach(&database).await?;
+        let extensions: Vec<&str> = dumped
+            .census
+            .extensions
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let admin = prepare::admin(&database, &extensions, again).await?;
+        let detail = format!(
+            "restored as {} into a scratch database ({} for a moment), compared, dropped",
+            admin.label(),
+            human(dumped.bytes)
+        );
+        lines.push((dumped.owner.clone(), detail));
+    }
+    Ok(lines)
+}
+
+/// Restores each of its databases into a scratch database, one after the other, compares, and drops
+/// it. How it ended is noted in the backup, unless it was not the backup's fault. To be called with
+/// the lock of backups.
+pub async fn verify(context: &Context, backup: &Backup, again: &str) -> Result<Proof, Vec<Fault>> {
+    let began = Instant::now();
+    let one = |fault: Box<Fault>| vec![*fault];
+    let manifest = usable(context, backup).map_err(one)?;
+    if let Err(fault) = check_parts(context, backup).await {
+        return Err(refuted(context, backup, *fault));
+    }
+    let mut rows = 0;
+    for dumped in &manifest.databases {
+        let database = of(context, &dumped.owner).map_err(one)?;
+        let about = prepare::reach(&database).await.map_err(one)?;
+        let installed = programs::all().await;
+        let (version, made_by) = (&about.version, dumped.pg_dump_number);
+        let programs = prepare::fitting(&installed, version, made_by, &database.url, again);
+        let programs = programs.map_err(one)?;
+        let extensions: Vec<&str> = dumped
+            .census
+            .extensions
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let admin = prepare::admin(&database, &extensions, again)
+            .await
+            .map_err(one)?;
+        let into = super::beside(&context.settings, SCRATCH, &dumped.owner);
+        let load = Load {
+            context,
+            step: "verify",
+            backup,
+            dumped,
+            programs: &programs,
+            admin: &admin,
+            url: &database.url,
+            into: &into,
+        };
+        // What a killed proof has left takes room too.
+        drop_scratch(context, &admin, &into).await.map_err(one)?;
+        load.has_room().map_err(one)?;
+        let loaded = load.run().await;
+        let dropped = drop_scratch(context, &admin, &into).await;
+        if let Err(fault) = loaded {
+            let is_its_own = fault.title.contains("not proved");
+            return Err(match is_its_own {
+                true => refuted(context, backup, *fault),
+                false => vec![*fault],
+            });
+        }
+        dropped.map_err(one)?;
+        rows += dumped.census.rows();
+    }
+    backup.note(None).map_err(|error| {
+        vec![
+            Fault::problem(
+                format!("backup {}: proved, and not marked so", backup.id),
+                "that it was restored could not be written down",
+            )
+            .evidence(error.to_string())
+            .why("it still counts as not proved")
+            .next(again.to_owned()),
+        ]
+    })?;
+    Ok(Proof {
+        databases: manifest
+            .databases
+            .iter()
+            .map(|one| one.owner.clone())
+            .collect(),
+        rows,
+        took: began.elapsed(),
+    })
+}
+
+fn refuted(context: &Context, backup: &Backup, fault: Fault) -> Vec<Fault> {
+    let why = fault.evidence.first().cloned().unwrap_or_default();
+    // It may lie on a disk that was unplugged; then there is nothing to note it in.
+    let _ = backup.note(Some(context.mask.apply(&format!("{}: {why}", fault.what))));
+    vec![fault]
+}
+
+async fn drop_scratch(context: &Context, admin: &Admin, name: &str) -> Result<()> {
+    admin.drop(name).await.map_err(|why| {
+        Box::new(
+            Fault::problem(
+                format!("{name}: not dropped"),
+                "a scratch database is left on the server",
+            )
+            .evidence(context.mask.apply(&why))
+            .why("it takes room; the next proof drops it")
+            .next(context.command("backup verify")),
+        )
+    })
+}
+
+/// Drops what proofs that were ended in the middle have left. To be called with the lock of backups.
+pub async fn sweep(context: &Context) {
+    let mut seen: Vec<(String, u16)> = Vec::new();
+    for database in context.settings.databases() {
+        let server = (database.url.host().to_owned(), database.url.port());
+        let admin = Admin::of(&database.url).await;
+        // One who may do everything does it once; roles see to their own.
+        if matches!(admin, Admin::Superuser(_)) && seen.contains(&server) {
+            continue;
+        }
+        seen.push(server);
+        let Ok(there) = admin.databases().await else {
+            continue;
+        };
+        for owner in context.settings.databases() {
+            let name = super::beside(&context.settings, SCRATCH, owner.owner);
+            if there.iter().any(|(database, _)| *database == name)
+                && admin.drop(&name).await.is_ok()
+            {
+                let told = format!("{name}, left by a proof that was cut off, is dropped");
+                context.reporter.tell("scratch", Kind::Done, None, told);
+            }
+        }
+    }
+}
+
+/// The database of an owner, as the settings have it now.
+pub fn of(context: &Context, owner: &str) -> Result<Database> {
+    let mut all = context.settings.databases().into_iter();
+    all.find(|database| database.owner == owner).ok_or_else(|| {
+        Box::new(
+            Fault::problem(
+                format!("{}: not in this deployment", label(owner)),
+                format!(
+                    "the backup holds a database of {owner}, of which the settings know nothing"
+                ),
+            )
+            .why("nothing was begun")
+            .next(context.command("config env")),
+        )
+    })
+}
