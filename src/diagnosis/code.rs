@@ -111,6 +111,11 @@ codes! {
     ContentrepoDebug = "contentrepo-debug",
     BigqueryTokenMissing = "bigquery-token-missing",
     BigquerySyncStale = "bigquery-sync-stale",
+    // Backups.
+    BackupSpace = "backup-space",
+    BackupMissing = "backup-missing",
+    BackupOld = "backup-old",
+    BackupUnproved = "backup-unproved",
     // Finished calls.
     SpoolUnwritable = "spool-unwritable",
     AgiTokenRefused = "agi-token-refused",

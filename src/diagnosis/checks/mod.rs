@@ -2,6 +2,7 @@
 
 mod access;
 mod answering;
+mod backup;
 mod bigquery;
 mod calls;
 pub mod casepro;
@@ -51,6 +52,7 @@ const SUBJECTS: &[&Subject] = &[
     &contentrepo::SUBJECT,
     &bigquery::SUBJECT,
     &calls::SUBJECT,
+    &backup::SUBJECT,
 ];
 
 /// Whether a check is of use on a host without a deployment, a telephone exchange.

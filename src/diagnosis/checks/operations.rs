@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::diagnosis::check::{Check, Checked, Looking, Report, Subject};
+use crate::backup::restore::state::{self, Phase, State};
+use crate::diagnosis::check::{Check, Checked, Halt, Looking, Report, Subject};
 use crate::diagnosis::scene::Scene;
 use crate::diagnosis::words::age;
 use crate::diagnosis::{Code, Evidence, Finding};
@@ -52,7 +53,19 @@ pub(super) fn concerned(effect: &Finding, operation: &Finding) -> bool {
 
 async fn unfinished(scene: Rc<Scene>) -> Checked {
     let past = Past::look(&scene).await?;
-    let Some(last) = past.unfinished() else {
+    // Its own note is the truth: it may have come to its end and not have said so, and others may
+    // have come after it.
+    match state::read(&scene.context.settings.places.state) {
+        Ok(Some(restore)) if past.holder.is_none() => return Ok(cut_off(&scene, &restore).into()),
+        Ok(_) => {}
+        Err(error) => return Err(Halt::unknown(format!("restore.json: {error}"))),
+    }
+    let is_restore = |last: &past::Last| {
+        ["restore ", "resume"]
+            .iter()
+            .any(|name| last.operation.starts_with(name))
+    };
+    let Some(last) = past.unfinished().filter(|last| !is_restore(last)) else {
         return Ok(Report::fine());
     };
     let stack = &scene.context.stack;
@@ -100,6 +113,56 @@ async fn unfinished(scene: Rc<Scene>) -> Checked {
             "what it was to stop"
         })
         .into())
+}
+
+/// A restore that has not come to its end.
+fn cut_off(scene: &Scene, restore: &State) -> Finding {
+    let databases: Vec<&str> = restore
+        .databases
+        .iter()
+        .map(|of| of.database.as_str())
+        .collect();
+    let services: BTreeSet<String> = restore.services.iter().cloned().collect();
+    let phase = match restore.phase {
+        Phase::Loading => "databases are made beside the present ones, which are as they were",
+        Phase::Swapping => {
+            "databases change places; some may have none of their name at this moment"
+        }
+        Phase::Starting => "databases are in place, services were being started",
+        Phase::Undoing => "it is being taken back",
+    };
+    let began = age(scene.since(restore.began));
+    let file = scene.context.settings.places.state.join("restore.json");
+    let finding = Finding::error(
+        Code::OperationUnfinished,
+        format!("A restore was cut off in the middle, begun {began} ago"),
+    )
+    .evidence(
+        Evidence::new(
+            format!("restore of {}", restore.source),
+            phase,
+            file.display().to_string(),
+        )
+        .command(scene.command("resume --dry-run")),
+    )
+    .evidence(Evidence::new(
+        "its databases",
+        databases.join(", "),
+        "the same file",
+    ))
+    .impact("what writes to these databases was stopped for it, and stays so until it has ended")
+    .cause("it was interrupted, its process was killed, or the host went down")
+    .manual(scene.command("resume"))
+    .manual(scene.command("resume --undo"))
+    .interrupts("nothing that runs");
+    if services.is_empty() {
+        return finding;
+    }
+    finding.evidence(Evidence::new(
+        ITS_SERVICES,
+        listed(&services),
+        "the same file",
+    ))
 }
 
 async fn lock(scene: Rc<Scene>) -> Checked {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::items::{Item, KEEP, What};
 use super::{Work, space};
+use crate::backup::{self, Backup};
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::host::cut;
@@ -80,6 +81,7 @@ async fn one(
         What::Image(image) => format!("image {}", image.name),
         What::BuildCache => "build cache".to_owned(),
         What::Left(path) => path.display().to_string(),
+        What::Backup(backup) => format!("backup {}", backup.id),
     };
     let done = match item.what {
         What::Log(log) => cut_log(log.path).await,
@@ -92,6 +94,7 @@ async fn one(
             Err(error) => Err(error.to_string()),
         },
         What::Left(path) => remove(&path).map(|()| "removed".to_owned()),
+        What::Backup(backup) => remove_backup(work, &backup).map(|()| "removed".to_owned()),
     };
     let now = space(&work.root)?;
     let took = Some(began.elapsed());
@@ -137,6 +140,14 @@ async fn cut_log(path: PathBuf) -> Result<String, String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Unless somebody is at work on backups at this moment: it may be this one that he reads.
+fn remove_backup(work: &Work, backup: &Backup) -> Result<(), String> {
+    let job = &work.job;
+    let state = &job.context.settings.places.state;
+    let _lock = backup::lock(state, "fix disk-space", &job.again).map_err(|fault| fault.what)?;
+    backup::Store::remove(backup).map_err(|error| error.to_string())
 }
 
 fn remove(path: &Path) -> Result<(), String> {

@@ -1,9 +1,10 @@
 //! What can be freed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::{Job, Refusal};
 use super::{Found, leftovers};
+use crate::backup::{self, Backup};
 use crate::diagnosis::{Halt, Log, Scene, container_logs, unused_images};
 use crate::engine::system::UnusedImage;
 use crate::fault::Fault;
@@ -36,6 +37,8 @@ pub enum What {
     BuildCache,
     /// Left behind by an `ooy` that was killed.
     Left(PathBuf),
+    /// A backup that is no longer kept (BACKUP_KEEP, BACKUP_KEEP_DAYS).
+    Backup(Box<Backup>),
 }
 
 impl Item {
@@ -53,6 +56,7 @@ impl Item {
             What::Left(path) => {
                 format!("remove {}, left by a killed ooy ({size})", path.display())
             }
+            What::Backup(backup) => format!("remove expired backup {} ({size})", backup.id),
         }
     }
 
@@ -64,12 +68,18 @@ impl Item {
             What::Image(image) => format!("image {}", image.name),
             What::BuildCache => "build cache".to_owned(),
             What::Left(_) => "files of ooy".to_owned(),
+            What::Backup(backup) => format!("backup {}", backup.id),
         }
     }
 }
 
-/// Everything that was found reason to free.
-pub async fn collect(scene: &Scene, job: &Job, found: Found) -> Result<Vec<Item>, Refusal> {
+/// Everything that was found reason to free, on the disk of Docker's folder.
+pub async fn collect(
+    scene: &Scene,
+    job: &Job,
+    found: Found,
+    root: &Path,
+) -> Result<Vec<Item>, Refusal> {
     let settings = &job.context.settings;
     let mut items = Vec::new();
     if found.short() || found.logs {
@@ -116,8 +126,24 @@ pub async fn collect(scene: &Scene, job: &Job, found: Found) -> Result<Vec<Item>
             size,
             only_while_full: false,
         }));
+        // One that cannot be told to be expired stays.
+        let expired = backup::delete::expired(&job.context).unwrap_or_default();
+        let expired = expired
+            .into_iter()
+            .filter(|backup| is_on_one_disk(&backup.path, root));
+        items.extend(expired.map(|backup| Item {
+            size: backup.bytes(),
+            what: What::Backup(Box::new(backup)),
+            only_while_full: false,
+        }));
     }
     Ok(items)
+}
+
+fn is_on_one_disk(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Path| std::fs::metadata(path).map(|about| about.dev()).ok();
+    device(one).is_some_and(|one| device(other) == Some(one))
 }
 
 fn unseen(job: &Job, halt: Halt) -> Refusal {

@@ -1,5 +1,5 @@
 //! What an `ooy` that was killed in the middle has left: the new half of a file that was to be
-//! replaced, and folders for a check. Bundles and backups are a person's; they stay.
+//! replaced, and folders for a check. Bundles are a person's; they stay.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

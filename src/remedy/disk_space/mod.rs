@@ -126,7 +126,7 @@ async fn plan(job: Rc<Job>) -> Result<Plan, Refusal> {
         .root_folder()
         .await
         .map_err(|error| Box::new(error.fault(&job.again)))?;
-    let mut items = items::collect(&scene, &job, found).await?;
+    let mut items = items::collect(&scene, &job, found, &root).await?;
     if items.is_empty() && !job.resumes {
         return Err(nothing_to_free(&job, &root, found).await);
     }

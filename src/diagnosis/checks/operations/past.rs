@@ -56,10 +56,10 @@ impl Past {
 
     fn read(state: &std::path::Path) -> std::io::Result<Self> {
         let holder = lock::holder(state)?;
-        Ok(Self {
-            entries: journal::recent(state)?,
-            holder,
-        })
+        let mut entries = journal::recent(state)?;
+        // Beside all others, under a lock of its own; one that is cut off leaves nothing to finish.
+        entries.retain(|entry| !entry.operation.starts_with("backup "));
+        Ok(Self { entries, holder })
     }
 
     /// The newest operation.
