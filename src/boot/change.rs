@@ -132,7 +132,7 @@ impl Change<'_> {
             let word = seen.unit.role.word();
             let name = seen.unit.name.as_str();
             let is_new = written.contains(&&seen.unit.name);
-            if !seen.enabled {
+            if seen.unit.role.is_enabled() && !seen.enabled {
                 changed += self
                     .step(word, format!("{name}: starts at boot"), &["enable", name])
                     .await?;
@@ -221,6 +221,8 @@ impl Change<'_> {
             self.systemctl(&["stop", &name]).await?;
         }
         self.systemctl(&["disable", &name]).await?;
+        // Else a timer of that name, some day, would make up what was not wanted meanwhile.
+        let _ = std::fs::remove_file(self.systemd.stamp(&name));
         std::fs::remove_file(path).map_err(|error| Box::new(self.not_written(path, &error)))?;
         self.tell("remove", Kind::Done, format!("{name}: {why}"));
         Ok(1)
@@ -354,7 +356,7 @@ fn kept(seen: &Seen) -> bool {
 }
 
 fn restarts(seen: &Seen, systemd: &Systemd) -> bool {
-    systemd.is_live() && seen.unit.role != Role::Services && seen.active == "active"
+    systemd.is_live() && seen.unit.role.runs() && seen.active == "active"
 }
 
 /// Docker was forbidden to start: somebody meant that.

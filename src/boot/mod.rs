@@ -1,5 +1,5 @@
 //! What systemd does for a deployment: after a boot of the host what ran comes up in its order, and
-//! `ooy watch` looks after it. Installs, removes and shows the units. Prints nothing: it tells a
+//! `ooy watch` looks after it; each night a backup is made. Installs, removes and shows the units. Prints nothing: it tells a
 //! reporter.
 
 mod change;
@@ -34,6 +34,8 @@ pub struct Deployment {
     pub only_calls: bool,
     /// Whose the spool of calls is.
     pub calls_user: String,
+    /// At which time of day a backup is made (`02:30`); none: by nobody.
+    pub backup_at: Option<String>,
     /// Docker's socket, where it is not the usual one.
     pub docker_host: Option<String>,
 }
@@ -55,6 +57,8 @@ impl Deployment {
             hands_calls_over: only_calls || CallSettings::load(places).rapidpro().is_ok(),
             only_calls,
             calls_user: calls_user(places),
+            backup_at: Some(settings.get("BACKUP_AT").to_owned())
+                .filter(|time| !time.is_empty() && !only_calls),
             docker_host: std::env::var("DOCKER_HOST")
                 .ok()
                 .filter(|host| host.starts_with("unix://") && !host.contains('$')),

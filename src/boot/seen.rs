@@ -143,7 +143,7 @@ pub fn of_deployment(deployment: &Deployment, folder: &Path) -> io::Result<Vec<P
         let path = entry?.path();
         let is_unit = path
             .extension()
-            .is_some_and(|extension| extension == "service");
+            .is_some_and(|extension| extension == "service" || extension == "timer");
         if is_unit
             && std::fs::read_to_string(&path)
                 .is_ok_and(|text| text.lines().next() == Some(mark.as_str()))
@@ -151,7 +151,13 @@ pub fn of_deployment(deployment: &Deployment, folder: &Path) -> io::Result<Vec<P
             found.push(path);
         }
     }
-    found.sort();
+    // A timer before what it would start.
+    found.sort_by_key(|path| {
+        (
+            path.extension().is_none_or(|it| it != "timer"),
+            path.clone(),
+        )
+    });
     Ok(found)
 }
 
@@ -217,15 +223,20 @@ pub struct UnitStatus {
     pub enabled: bool,
     /// `active`, `inactive`, `failed`, …; none where systemd does not run.
     pub active: Option<String>,
+    /// When a timer starts something next, in systemd's words for it.
+    pub next: Option<String>,
 }
 
 /// How the units are.
 pub async fn status(deployment: &Deployment, systemd: &Systemd) -> Result<Status> {
     let look = Look::new(deployment, systemd).await?;
-    let units: Vec<UnitStatus> = look
-        .units
-        .iter()
-        .map(|seen| UnitStatus {
+    let mut units = Vec::new();
+    for seen in &look.units {
+        let next = match seen.unit.role == Role::Timer && seen.file != File::Missing {
+            true => systemd.next_run(&seen.unit.name, ANSWER).await,
+            false => None,
+        };
+        units.push(UnitStatus {
             unit: seen.unit.name.clone(),
             does: seen.unit.role.does(),
             path: seen.path.clone(),
@@ -234,8 +245,9 @@ pub async fn status(deployment: &Deployment, systemd: &Systemd) -> Result<Status
             by_hand: seen.file == File::ByHand,
             enabled: seen.enabled,
             active: Some(seen.active.clone()).filter(|word| !word.is_empty()),
-        })
-        .collect();
+            next,
+        });
+    }
     let ok = look.left.is_empty() && look.units.iter().all(|seen| settled(seen, systemd));
     Ok(Status {
         schema: 1,
@@ -249,13 +261,13 @@ pub async fn status(deployment: &Deployment, systemd: &Systemd) -> Result<Status
 /// Whether nothing has to be done to a unit.
 pub fn settled(seen: &Seen, systemd: &Systemd) -> bool {
     let kept = seen.file == File::ByHand && seen.unit.role == Role::Calls;
-    kept || (seen.file == File::Same && seen.enabled && !to_start(seen, systemd))
+    let enabled = seen.enabled || !seen.unit.role.is_enabled();
+    kept || (seen.file == File::Same && enabled && !to_start(seen, systemd))
 }
 
-/// Whether a unit should run and does not. The ordered start is for boots: nothing is started by it
-/// now.
+/// Whether a unit should run and does not.
 pub fn to_start(seen: &Seen, systemd: &Systemd) -> bool {
     systemd.is_live()
-        && seen.unit.role != Role::Services
+        && seen.unit.role.runs()
         && !matches!(seen.active.as_str(), "active" | "activating" | "reloading")
 }

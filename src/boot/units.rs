@@ -19,15 +19,21 @@ pub enum Role {
     Watch,
     /// `ooy calls serve`.
     Calls,
+    /// `ooy backup create`.
+    Backup,
+    /// What starts that each night.
+    Timer,
 }
 
 impl Role {
-    /// Its word in events: `services`, `watch`, `calls`.
+    /// Its word in events: `services`, `watch`, `calls`, `backup`, `timer`.
     pub fn word(self) -> &'static str {
         match self {
             Role::Services => "services",
             Role::Watch => "watch",
             Role::Calls => "calls",
+            Role::Backup => "backup",
+            Role::Timer => "timer",
         }
     }
 
@@ -37,7 +43,20 @@ impl Role {
             Role::Services => "brings up what ran, in its order",
             Role::Watch => "diagnoses, repairs what is safe, reports",
             Role::Calls => "takes finished calls and delivers them",
+            Role::Backup => "makes a backup and proves it, when its timer says so",
+            Role::Timer => "has a backup made each night",
         }
+    }
+
+    /// Whether it is enabled. A backup is not made at each boot: its timer starts it.
+    pub fn is_enabled(self) -> bool {
+        self != Role::Backup
+    }
+
+    /// Whether it is to run from now on. The ordered start is for boots, and a backup for nights:
+    /// nothing is started by them now.
+    pub fn runs(self) -> bool {
+        !matches!(self, Role::Services | Role::Backup)
     }
 
     fn template(self) -> &'static str {
@@ -45,6 +64,8 @@ impl Role {
             Role::Services => "systemd/ooy.service",
             Role::Watch => "systemd/ooy-watch.service",
             Role::Calls => "systemd/ooy-calls.service",
+            Role::Backup => "systemd/ooy-backup.service",
+            Role::Timer => "systemd/ooy-backup.timer",
         }
     }
 
@@ -53,6 +74,9 @@ impl Role {
             Role::Services => format!("{base}.service"),
             Role::Watch => format!("{base}-watch.service"),
             Role::Calls => format!("{base}-calls.service"),
+            Role::Backup => format!("{base}-backup.service"),
+            // Of the same name: so it is known what it starts.
+            Role::Timer => format!("{base}-backup.timer"),
         }
     }
 }
@@ -86,10 +110,13 @@ pub fn units(deployment: &Deployment, executable: &Path) -> Result<Vec<Unit>> {
         None => "ooy".to_owned(),
         Some(_) => format!("ooy-{}", deployment.project),
     };
+    let backups = !deployment.only_calls && deployment.backup_at.is_some();
     let roles = [
         (Role::Services, !deployment.only_calls),
         (Role::Watch, !deployment.only_calls),
         (Role::Calls, deployment.hands_calls_over),
+        (Role::Backup, backups),
+        (Role::Timer, backups),
     ];
     let first = mark(deployment);
     Ok(roles
@@ -103,6 +130,7 @@ pub fn units(deployment: &Deployment, executable: &Path) -> Result<Vec<Unit>> {
                 ("USER", deployment.calls_user.clone()),
                 ("PROJECT", deployment.project.clone()),
                 ("START", Role::Services.name(&base)),
+                ("AT", deployment.backup_at.clone().unwrap_or_default()),
                 ("ENVIRONMENT", environment(deployment)),
             ];
             let text = values.iter().fold(text, |text, (name, value)| {
@@ -160,6 +188,7 @@ mod tests {
             hands_calls_over: true,
             only_calls: false,
             calls_user: "asterisk".to_owned(),
+            backup_at: Some("02:30".to_owned()),
             docker_host: None,
         }
     }
@@ -173,11 +202,13 @@ mod tests {
         for home in [None, Some("/srv/the hotline")] {
             for unit in all(&deployment(home)) {
                 assert!(!unit.text.contains("{{"), "{}", unit.text);
-                let start = unit
-                    .text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("ExecStart="))
-                    .unwrap();
+                let mut lines = unit.text.lines();
+                let start = lines.find_map(|line| line.strip_prefix("ExecStart="));
+                if unit.role == Role::Timer {
+                    assert_eq!(start, None);
+                    continue;
+                }
+                let start = start.unwrap();
                 let before = match home {
                     None => "/usr/local/bin/ooy ",
                     Some(_) => "/usr/local/bin/ooy --home \"/srv/the hotline\" ",
@@ -197,14 +228,22 @@ mod tests {
         };
         assert_eq!(
             names(None),
-            ["ooy.service", "ooy-watch.service", "ooy-calls.service"]
+            [
+                "ooy.service",
+                "ooy-watch.service",
+                "ooy-calls.service",
+                "ooy-backup.service",
+                "ooy-backup.timer"
+            ]
         );
         assert_eq!(
             names(Some("/srv")),
             [
                 "ooy-hotline.service",
                 "ooy-hotline-watch.service",
-                "ooy-hotline-calls.service"
+                "ooy-hotline-calls.service",
+                "ooy-hotline-backup.service",
+                "ooy-hotline-backup.timer"
             ]
         );
         let watch = &all(&deployment(Some("/srv")))[1];
@@ -225,10 +264,28 @@ mod tests {
         };
         let mut host = deployment(None);
         host.hands_calls_over = false;
+        host.backup_at = None;
         assert_eq!(roles(&host), [Role::Services, Role::Watch]);
+        host.backup_at = Some("02:30".to_owned());
+        assert_eq!(
+            roles(&host),
+            [Role::Services, Role::Watch, Role::Backup, Role::Timer]
+        );
         host.hands_calls_over = true;
         host.only_calls = true;
         assert_eq!(roles(&host), [Role::Calls]);
+    }
+
+    #[test]
+    fn a_backup_is_started_by_its_timer_alone() {
+        let units = all(&deployment(None));
+        let text = |role| &units.iter().find(|unit| unit.role == role).unwrap().text;
+        let (backup, timer) = (text(Role::Backup), text(Role::Timer));
+        assert!(timer.contains("\nOnCalendar=*-*-* 02:30:00\n"), "{timer}");
+        assert!(timer.contains("\nWantedBy=timers.target\n"), "{timer}");
+        assert!(!backup.contains("[Install]"), "{backup}");
+        let start = "\nExecStart=/usr/local/bin/ooy --yes backup create --prove\n";
+        assert!(backup.contains(start), "{backup}");
     }
 
     #[test]

@@ -23,9 +23,13 @@ impl Home {
         self.ooy(&[&["boot"], arguments, &["--root", &root]].concat())
     }
 
-    /// One of the units in that image: `""`, `"-watch"` or `"-calls"`.
+    /// One of the units in that image: `""`, `"-watch"`, `"-calls"` or `"-backup"`.
     pub fn unit(&self, which: &str) -> PathBuf {
         folder(self).join(format!("ooy-{}{which}.service", self.project))
+    }
+
+    fn backup_timer(&self) -> PathBuf {
+        self.unit("-backup").with_extension("timer")
     }
 }
 
@@ -53,6 +57,7 @@ fn units_are_installed_verified_enabled_and_removed() {
     one_that_was_changed_is_put_right(&home);
     another_deployment_of_that_name_is_refused(&home);
     calls_have_one_where_they_are_handed_over(&home);
+    backups_have_a_timer_where_a_time_is_set(&home);
     killed_in_the_middle_and_again(&home);
     one_at_a_time(&home);
     home.boot(&["disable"]).expect(0);
@@ -209,6 +214,48 @@ fn calls_have_one_where_they_are_handed_over(home: &Home) {
     assert!(!path.exists());
 }
 
+fn backups_have_a_timer_where_a_time_is_set(home: &Home) {
+    let (service, timer) = (home.unit("-backup"), home.backup_timer());
+    let link = folder(home)
+        .join("timers.target.wants")
+        .join(timer.file_name().unwrap());
+    assert!(!service.exists() && !timer.exists());
+    home.set("BACKUP_AT", "BACKUP_AT=02:30");
+    let shown = home.boot(&["status"]).expect(1).stdout;
+    assert!(shown.contains("-backup.timer"), "{shown}");
+    let ran = home.boot(&["enable"]).expect(0);
+    assert!(ran.stderr.contains("each night at 02:30"), "{}", ran.stderr);
+    verified(&service);
+    verified(&timer);
+    assert!(link.symlink_metadata().is_ok());
+    // The service only by its timer.
+    let name = service.file_name().unwrap().to_str().unwrap();
+    let links: Vec<String> = tree(&folder(home))
+        .into_iter()
+        .filter(|path| path.ends_with(&format!(".wants/{name}")))
+        .collect();
+    assert!(links.is_empty(), "{links:?}");
+    home.boot(&["status"]).expect(0);
+    let again = home.boot(&["enable"]).expect(0);
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+
+    home.set("BACKUP_AT", "BACKUP_AT=23:15");
+    let shown = home.boot(&["status"]).expect(1).stdout;
+    assert!(shown.contains("not this version's"), "{shown}");
+    home.boot(&["enable"]).expect(0);
+    let text = std::fs::read_to_string(&timer).unwrap();
+    assert!(text.contains("\nOnCalendar=*-*-* 23:15:00\n"), "{text}");
+
+    home.set("BACKUP_AT", "BACKUP_AT=");
+    home.boot(&["status"]).expect(1);
+    let ran = home.boot(&["enable"]).expect(0);
+    assert!(ran.stderr.contains("no longer needed"), "{}", ran.stderr);
+    assert!(!service.exists() && !timer.exists() && link.symlink_metadata().is_err());
+    // What follows has it as well.
+    home.set("BACKUP_AT", "BACKUP_AT=02:30");
+    home.boot(&["enable"]).expect(0);
+}
+
 /// At different moments; what is left is always done by the next.
 fn killed_in_the_middle_and_again(home: &Home) {
     for (command, after) in [
@@ -269,6 +316,7 @@ case "$1" in
 daemon-reload) ;;
 start|restart) grep -qx "$2" active || echo "$2" >> active ;;
 stop) grep -vx "$2" active > left; mv left active ;;
+show) [ "$2" = --property=NextElapseUSecRealtime ] && echo "Fri 2026-11-27 02:30:00 UTC" ;;
 is-active) grep -qx "$2" active && echo active || { echo inactive; exit 3; } ;;
 *) SYSTEMD_OFFLINE=1 exec /usr/bin/systemctl "$@" ;;
 esac
@@ -372,6 +420,7 @@ fn where_systemd_runs_the_watch_is_started_and_docker_comes_up_at_boot() {
         "{told}"
     );
 
+    a_timer_runs_and_what_it_starts_does_not(&home, &machine);
     only_root_may(&home, &machine);
     docker_is_enabled_again(&home, &machine);
 
@@ -388,6 +437,32 @@ fn where_systemd_runs_the_watch_is_started_and_docker_comes_up_at_boot() {
     assert!(left.is_empty(), "{left:?}");
     let docker = machine.run(true, &["systemctl"], &["is-enabled", "docker.service"]);
     assert_eq!(docker.stdout, "enabled\n");
+}
+
+fn a_timer_runs_and_what_it_starts_does_not(home: &Home, machine: &Machine<'_>) {
+    let unit = format!("ooy-{}-backup", home.project);
+    for time in ["02:30", "03:30"] {
+        home.set("BACKUP_AT", &format!("BACKUP_AT={time}"));
+        machine.ooy(&["boot", "enable"]).expect(0);
+        let told = machine.told();
+        let reload = told.find("daemon-reload").unwrap();
+        let start = told.find(&format!("restart {unit}.timer")).unwrap();
+        assert!(reload < start, "{told}");
+        for word in ["enable", "start", "restart"] {
+            assert!(!told.contains(&format!("{word} {unit}.service")), "{told}");
+        }
+    }
+    let shown = machine.ooy(&["boot", "status"]).expect(0).stdout;
+    let next = "next backup: Fri 2026-11-27 02:30:00 UTC\n";
+    assert!(shown.contains(next), "{shown}");
+    home.set("BACKUP_AT", "BACKUP_AT=");
+    machine.ooy(&["boot", "enable"]).expect(0);
+    // First the timer: it could start the service again.
+    let told = machine.told();
+    let timer = told.find(&format!("stop {unit}.timer")).unwrap();
+    let service = told.find(&format!("stop {unit}.service")).unwrap();
+    assert!(timer < service, "{told}");
+    assert!(!told.contains("restart"), "{told}");
 }
 
 fn only_root_may(home: &Home, machine: &Machine<'_>) {
