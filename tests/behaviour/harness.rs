@@ -158,8 +158,14 @@ impl Home {
     /// Complete settings and databases of its own: for RapidPro, Casepro and ContentRepo.
     pub fn with_databases(name: &str) -> Self {
         let slot = Slot::take();
-        let mut home = Self::empty(name);
+        let mut home = Self::with_only_databases(name);
         home._slot = Some(slot);
+        home
+    }
+
+    /// The same for a test that starts no services.
+    pub fn with_only_databases(name: &str) -> Self {
+        let mut home = Self::empty(name);
         let suffix = home.project.trim_start_matches("ooy-t-").replace('-', "_");
         for (owner, extensions) in [
             ("rapidpro", &["postgis", "hstore"][..]),

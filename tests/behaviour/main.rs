@@ -3,6 +3,7 @@
 mod agi;
 mod api_contract;
 mod asterisk;
+mod backup;
 mod between;
 mod bundle;
 mod calls;

@@ -1,0 +1,476 @@
+//! What cannot be done is said before anything is begun, or leaves nothing half.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::damage::seal_again;
+use super::round::tidy;
+use crate::harness::{Home, Ran, executable, sql, surroundings, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl Home {
+    /// Nothing is listed, and nothing lies in the folder of backups.
+    #[track_caller]
+    fn has_no_backup(&self) {
+        assert_eq!(self.backups().len(), 0);
+        assert_eq!(self.databases_beside(), Vec::<String>::new());
+        let left: Vec<_> = std::fs::read_dir(self.folder.join("backups"))
+            .into_iter()
+            .flatten()
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// `ooy` after a command of a shell, in mounts of its own.
+    fn after(&self, preparation: &str, arguments: &[&str]) -> Ran {
+        let script = format!("{preparation} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", &script])
+            .arg(executable())
+            .arg("--home")
+            .arg(&self.folder)
+            .args(arguments)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        Ran::of(&command.output().unwrap())
+    }
+}
+
+#[test]
+fn without_fitting_programs_there_is_no_backup() {
+    let home = Home::with_only_databases("programs");
+    let empty = home.folder.join("empty");
+    let old = home.folder.join("old");
+    std::fs::create_dir_all(&empty).unwrap();
+    std::fs::create_dir_all(old.join("9.6/bin")).unwrap();
+    for program in ["pg_dump", "pg_restore"] {
+        let path = old.join("9.6/bin").join(program);
+        std::fs::write(
+            &path,
+            format!("#!/bin/sh\necho '{program} (PostgreSQL) 9.6.24'\n"),
+        )
+        .unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+    }
+    for (name, folder) in [("programs-missing", &empty), ("programs-old", &old)] {
+        // Debian's wrapper in /usr/bin stays, and is not taken for one.
+        let mount = format!("mount --bind '{}' /usr/lib/postgresql", folder.display());
+        let ran = home.after(&mount, &["--yes", "backup", "create"]).expect(1);
+        insta::assert_snapshot!(name, tidy(&home, &ran.stderr).replace(&major(), "MAJOR"));
+        home.has_no_backup();
+    }
+}
+
+/// `15`
+fn major() -> String {
+    let bin = PathBuf::from(surroundings("OOY_TEST_POSTGRES_BIN"));
+    bin.iter()
+        .rev()
+        .nth(1)
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[test]
+fn everything_that_is_wrong_with_the_databases_is_said_in_one_run() {
+    let home = Home::with_only_databases("wrongdb");
+    let change = |owner: &str, from: &str, to: &str| {
+        let name = format!("{owner}_DATABASE_URL");
+        let url = home.setting(&name);
+        assert!(url.contains(from));
+        home.set(&name, &format!("{name}={}", url.replacen(from, to, 1)));
+    };
+    let port = format!(":{}/", surroundings("OOY_TEST_POSTGRES_PORT"));
+    change("RAPIDPRO", &port, ":1/");
+    change("CASEPRO", "casepro:", "casepro:not");
+    change("CONTENTREPO", "/contentrepo_", "/nothing_like_contentrepo_");
+    let ran = home.ooy(&["--yes", "backup", "create"]).expect(1);
+    for said in ["RapidPro: ", "Casepro: ", "ContentRepo: "] {
+        assert!(ran.stderr.contains(&format!("✗ {said}")), "{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("casepro:not"), "{}", ran.stderr);
+    home.has_no_backup();
+}
+
+/// Between `ooy` and the server, so that the server is not found as this host's own.
+fn relay(to: String) -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&to) else {
+                continue;
+            };
+            for (mut from, mut into) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    let mut piece = [0; 65536];
+                    while let Ok(some @ 1..) = from.read(&mut piece) {
+                        if into.write_all(&piece[..some]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = into.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    port
+}
+
+/// A role of its own: others use the usual ones at the same time.
+#[test]
+fn the_grant_that_a_role_lacks_is_named_and_is_enough() {
+    let home = Home::with_only_databases("grants");
+    let role = format!("ooy_role_{}", std::process::id());
+    let database = home.database("casepro");
+    sql(
+        "postgres",
+        &format!("CREATE ROLE {role} LOGIN PASSWORD 'pOfTheRole'"),
+    );
+    sql(
+        "postgres",
+        &format!("ALTER DATABASE {database} OWNER TO {role}"),
+    );
+    let port = relay(format!(
+        "{}:{}",
+        surroundings("OOY_TEST_POSTGRES_HOST"),
+        surroundings("OOY_TEST_POSTGRES_PORT")
+    ));
+    let host = surroundings("OOY_TEST_POSTGRES_HOST");
+    home.set(
+        "CASEPRO_DATABASE_URL",
+        &format!("CASEPRO_DATABASE_URL=postgres://{role}:pOfTheRole@{host}:{port}/{database}"),
+    );
+    let as_it = |statement: &str| sql(&database, &format!("SET ROLE {role}; {statement}"));
+    as_it("CREATE TABLE a AS SELECT n FROM generate_series(1, 10) n");
+    let id = home.back_up(&["--database", "casepro"]);
+    let refused = home.ooy(&["--yes", "backup", "verify", &id]).expect(1);
+    let grant = format!("ALTER ROLE {role} CREATEDB");
+    assert!(refused.stderr.contains(&grant), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("pOfTheRole"));
+    home.ooy(&["--yes", "restore", &id]).expect(1);
+    assert!(!home.folder.join("state/restore.json").exists());
+    sql("postgres", &grant);
+    // As the role from beginning to end, its own database renamed under it.
+    home.ooy(&["--yes", "backup", "verify", &id]).expect(0);
+    as_it("DELETE FROM a");
+    home.ooy(&["--yes", "restore", &id]).expect(0);
+    assert_eq!(as_it("SELECT count(*) FROM a"), "10");
+    home.drop_databases_beside();
+    sql(
+        "postgres",
+        &format!("ALTER DATABASE {database} OWNER TO casepro"),
+    );
+    sql(
+        &database,
+        &format!("REASSIGN OWNED BY {role} TO casepro; DROP OWNED BY {role}"),
+    );
+    sql("postgres", &format!("DROP ROLE {role}"));
+}
+
+#[test]
+fn without_room_nothing_is_begun() {
+    let home = Home::with_only_databases("noroom");
+    let id = home.back_up(&["--database", "casepro"]);
+    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=1000000");
+    for command in [
+        &["backup", "create"][..],
+        &["backup", "verify", &id],
+        &["restore", &id],
+    ] {
+        let ran = home.ooy(&[&["--yes"], command].concat()).expect(1);
+        assert!(ran.stderr.contains("not enough room"), "{}", ran.stderr);
+    }
+    assert_eq!(home.backups().len(), 1);
+    assert_eq!(home.databases_beside(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_a_backup_of_this_deployment_is_not_restored() {
+    let home = Home::with_only_databases("theirs");
+    let other = Home::with_only_databases("ours");
+    home.as_role("casepro", "CREATE TABLE a AS SELECT 1 AS n");
+    let id = home.back_up(&["--database", "casepro"]);
+    let folder = home.backup_folder(&id).display().to_string();
+    let refused = other.ooy(&["--yes", "restore", &folder]).expect(2);
+    assert!(
+        refused.stderr.contains("of another deployment"),
+        "{}",
+        refused.stderr
+    );
+    other.ooy(&["--yes", "backup", "verify", &folder]).expect(0);
+    other
+        .ooy(&["--yes", "restore", &folder, "--foreign"])
+        .expect(0);
+    assert_eq!(other.as_role("casepro", "SELECT n FROM a"), "1");
+    other.drop_databases_beside();
+
+    // Asked for what it does not have, a name that does not exist, a folder that is none.
+    home.ooy(&["--yes", "restore", &id, "--database", "rapidpro"])
+        .expect(2);
+    let mistyped = format!("{}0", &id[..id.len() - 1]);
+    if mistyped != id {
+        let unknown = home.ooy(&["--yes", "restore", &mistyped]).expect(2);
+        assert!(
+            unknown.stderr.contains(&format!("restore {id}")),
+            "{}",
+            unknown.stderr
+        );
+    }
+    let nothing = home.folder.join("ssl").display().to_string();
+    home.ooy(&["--yes", "restore", &nothing]).expect(1);
+
+    // Made by a newer one; changed by somebody.
+    let manifest = home.backup_folder(&id).join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 9")).unwrap();
+    seal_again(&home.backup_folder(&id), "");
+    let newer = home.ooy(&["--yes", "restore", &id]).expect(1);
+    insta::assert_snapshot!("newer", tidy(&home, &newer.stderr));
+    std::fs::write(&manifest, text.replace("\"casepro\"", "\"casepr0\"")).unwrap();
+    let changed = home.ooy(&["--yes", "restore", &id]).expect(1);
+    assert!(
+        changed.stderr.contains("is not what SHA256SUMS says"),
+        "{}",
+        changed.stderr
+    );
+}
+
+/// A table that nobody else may read: a dump waits for it.
+struct Held {
+    child: std::process::Child,
+    name: String,
+}
+
+impl Held {
+    fn table(home: &Home, owner: &str, table: &str) -> Self {
+        let name = format!("held-{}", home.database(owner));
+        let child = home
+            .client("psql", owner)
+            .env("PGAPPNAME", &name)
+            .args(["-X", "-d", &home.database(owner), "-c"])
+            .arg(format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
+            ))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the table is locked", LIMIT, || {
+            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+                        AND relation = ";
+            home.as_role(owner, &format!("{held}'{table}'::regclass")) == "1"
+        });
+        Self { child, name }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The server would go on sleeping without its client.
+        let end =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ";
+        sql("postgres", &format!("{end}left('{}', 63)", self.name));
+        let _ = self.child.wait();
+    }
+}
+
+fn dumping(home: &Home) -> bool {
+    let text = std::fs::read_to_string(home.folder.join("state/journal.jsonl")).unwrap_or_default();
+    let last = text.lines().last().unwrap_or_default();
+    last.contains("\"step\":\"dump\"") && last.contains("\"started\"")
+}
+
+#[test]
+fn a_second_one_does_not_begin_and_a_signal_leaves_nothing() {
+    let home = Home::with_only_databases("twobackups");
+    home.as_role("casepro", "CREATE TABLE a AS SELECT 1 AS n");
+    for signal in ["HUP", "INT", "TERM"] {
+        let held = Held::table(&home, "casepro", "a");
+        let child = home
+            .command(&["--yes", "backup", "create", "--database", "casepro"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("it dumps", LIMIT, || dumping(&home));
+        if signal == "HUP" {
+            for second in [
+                &["backup", "create"][..],
+                &["backup", "delete", "--expired"],
+            ] {
+                let ran = home.ooy(&[&["--yes"], second].concat());
+                // Nothing is expired: that needs no lock.
+                assert_eq!(
+                    ran.code,
+                    if second[1] == "create" { 3 } else { 0 },
+                    "{}",
+                    ran.stderr
+                );
+            }
+            // Who repairs is not kept waiting.
+            home.ooy(&["stop"]).expect(0);
+        }
+        let pid = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ran = Ran::of(&child.wait_with_output().unwrap()).expect(130);
+        assert!(
+            ran.stderr.contains("what it had made so far is gone"),
+            "{}",
+            ran.stderr
+        );
+        drop(held);
+        home.has_no_backup();
+    }
+    home.back_up(&["--database", "casepro", "--prove"]);
+}
+
+#[test]
+fn the_hook_gets_the_finished_backup_and_its_failure_is_told() {
+    let home = Home::with_only_databases("hook");
+    let hook = home.folder.join("hook");
+    let write = |text: &str| {
+        std::fs::write(&hook, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&hook, mode).unwrap();
+    };
+    home.set("BACKUP_HOOK", &format!("BACKUP_HOOK={}", hook.display()));
+    let got = home.folder.join("got");
+    write(&format!(
+        "#!/bin/sh\ntest -f \"$1/manifest.json\" && echo \"$1\" > '{}'\n",
+        got.display()
+    ));
+    let id = home.back_up(&["--database", "casepro"]);
+    let path = std::fs::read_to_string(&got).unwrap();
+    assert_eq!(Path::new(path.trim()), home.backup_folder(&id));
+    write("#!/bin/sh\necho 'no route to host' >&2\nexit 7\n");
+    let failed = home
+        .ooy(&["--yes", "backup", "create", "--database", "casepro"])
+        .expect(1);
+    assert!(
+        failed.stderr.contains("no route to host"),
+        "{}",
+        failed.stderr
+    );
+    std::fs::remove_file(&hook).unwrap();
+    home.ooy(&["--yes", "backup", "create", "--database", "casepro"])
+        .expect(1);
+    assert_eq!(home.backups().len(), 3, "they stand all the same");
+}
+
+/// A small disk of its own, in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(home: &Home, size: &str) -> Self {
+        let at = home.folder.join("disk");
+        std::fs::create_dir_all(&at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+            .arg(&at)
+            .status();
+        assert!(mounted.unwrap().success());
+        Self(at)
+    }
+
+    fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Random bytes do not shrink: it is larger than was foreseen.
+fn fill_with_noise(home: &Home, rows: u32) {
+    home.as_role(
+        "contentrepo",
+        &format!(
+            "CREATE TABLE noise AS SELECT n, (SELECT string_agg(md5(random()::text || n || i), '') \
+             FROM generate_series(1, 60) i) AS text FROM generate_series(1, {rows}) n"
+        ),
+    );
+}
+
+#[test]
+fn a_disk_that_fills_up_keeps_its_reserve_and_nothing_half_is_listed() {
+    let home = Home::with_only_databases("fullbackup");
+    fill_with_noise(&home, 20_000);
+    let disk = Disk::mount(&home, "40m");
+    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=20");
+    let only = [
+        "--yes",
+        "backup",
+        "create",
+        "--database",
+        "contentrepo",
+        "--to",
+    ];
+    let ran = home.ooy(&[&only[..], &[&disk.path()]].concat()).expect(1);
+    assert!(ran.stderr.contains("not enough room"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0);
+    // Without a reserve it is PostgreSQL's program that finds no room.
+    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=0");
+    let filler = disk.0.join("filler");
+    std::fs::write(&filler, vec![1; 25 << 20]).unwrap();
+    let ran = home.ooy(&[&only[..], &[&disk.path()]].concat()).expect(1);
+    assert!(ran.stderr.contains("next"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 1);
+    home.has_no_backup();
+}
+
+#[test]
+fn a_folder_that_is_not_there_or_goes_away_is_told() {
+    let home = Home::with_only_databases("unplugged");
+    home.as_role("contentrepo", "CREATE TABLE a AS SELECT 1 AS n");
+    let only = [
+        "--yes",
+        "backup",
+        "create",
+        "--database",
+        "contentrepo",
+        "--to",
+    ];
+    let nowhere = home.folder.join("nowhere").display().to_string();
+    let ran = home.ooy(&[&only[..], &[&nowhere]].concat()).expect(2);
+    insta::assert_snapshot!("no-folder", tidy(&home, &ran.stderr));
+    // The disk goes while the dump waits for a table.
+    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=1");
+    let disk = Disk::mount(&home, "40m");
+    let held = Held::table(&home, "contentrepo", "a");
+    let child = home
+        .command(&[&only[..], &[&disk.path()]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it dumps", LIMIT, || dumping(&home));
+    drop(disk);
+    drop(held);
+    let ran = Ran::of(&child.wait_with_output().unwrap()).expect(1);
+    assert!(
+        ran.stderr.contains("not written") || ran.stderr.contains("not backed up"),
+        "{}",
+        ran.stderr
+    );
+    home.has_no_backup();
+}
