@@ -81,7 +81,7 @@ pub async fn plan(context: &Context, options: &Options, again: &str) -> Result<P
     }
     let prepared = prepare::databases(context, &options.owners, again).await?;
     let all = store
-        .list()
+        .own()
         .map_err(|error| vec![*store.unreadable(&error)])?;
     let databases: Vec<Planned> = prepared
         .into_iter()
@@ -128,7 +128,7 @@ pub async fn create(
     let mut store = Store::of(&context.settings);
     let written = |error: std::io::Error| one(not_written(&plan.folder, &error));
     store.sweep().map_err(written)?;
-    let partial = Store::begin(&plan.folder).map_err(written)?;
+    let partial = store.begin(&plan.folder).map_err(written)?;
     // Before it is complete: a backup that nobody finds again is none.
     store.remember(&plan.folder).map_err(written)?;
     let mut dumped = Vec::new();

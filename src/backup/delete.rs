@@ -15,7 +15,7 @@ use crate::operation::Kind;
 /// Those that the settings no longer keep.
 pub fn expired(context: &Context) -> Result<Vec<Backup>> {
     let store = Store::of(&context.settings);
-    let all = store.list().map_err(|error| store.unreadable(&error))?;
+    let all = store.own().map_err(|error| store.unreadable(&error))?;
     let needed = needed(context);
     let retention = Retention::of(&context.settings);
     let expired = retention.expired(&all, &needed, Timestamp::now());
@@ -62,18 +62,20 @@ pub fn delete(context: &Context, backup: &Backup) -> Result<()> {
         None,
         format!("removing {}", backup.id),
     );
-    Store::remove(backup).map_err(|error| {
-        Box::new(
-            Fault::problem(
-                format!("backup {}: not removed", backup.id),
-                "its folder could not be removed",
+    Store::of(&context.settings)
+        .remove(backup)
+        .map_err(|error| {
+            Box::new(
+                Fault::problem(
+                    format!("backup {}: not removed", backup.id),
+                    "its folder could not be removed",
+                )
+                .evidence(format!("{}: {error}", backup.path.display()))
+                .why("it takes the room that it took")
+                .next(context.command(&format!("backup delete {}", backup.id)))
+                .next(format!("ls -ld {}", backup.path.display())),
             )
-            .evidence(format!("{}: {error}", backup.path.display()))
-            .why("it takes the room that it took")
-            .next(context.command(&format!("backup delete {}", backup.id)))
-            .next(format!("ls -ld {}", backup.path.display())),
-        )
-    })?;
+        })?;
     reporter.tell(
         "delete",
         Kind::Done,

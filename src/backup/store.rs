@@ -28,6 +28,8 @@ const DELETED: &str = ".deleted";
 pub struct Store {
     /// The usual folder.
     pub folder: PathBuf,
+    /// Of which deployment: others may keep theirs in the same folder.
+    project: String,
     places: PathBuf,
     others: BTreeSet<PathBuf>,
 }
@@ -129,6 +131,7 @@ impl Store {
                 .collect(),
             folder,
             places,
+            project: settings.project().to_owned(),
         }
     }
 
@@ -173,6 +176,17 @@ impl Store {
         }
         found.sort_by(|a, b| b.id.cmp(&a.id));
         Ok(found)
+    }
+
+    /// Those of this deployment: two may keep theirs in one folder, on a shared disk. One that cannot
+    /// be read may be its own.
+    pub fn own(&self) -> io::Result<Vec<Backup>> {
+        let mut all = self.list()?;
+        all.retain(|backup| {
+            let manifest = backup.manifest.as_ref();
+            manifest.map_or(true, |manifest| manifest.project == self.project)
+        });
+        Ok(all)
     }
 
     /// The backup of that name, or in that folder.
@@ -228,10 +242,11 @@ impl Store {
                     .to_string_lossy()
                     .into_owned();
                 let hidden = name.strip_prefix('.').unwrap_or_default();
-                let id = hidden
+                let whose = hidden
                     .strip_suffix(PARTIAL)
-                    .or(hidden.strip_suffix(DELETED));
-                if id.is_some_and(|id| is_id(Path::new(id))) {
+                    .or(hidden.strip_suffix(DELETED))
+                    .and_then(|rest| rest.split_once('.'));
+                if whose.is_some_and(|(id, of)| is_id(Path::new(id)) && of == self.project) {
                     fs::remove_dir_all(&path)?;
                 }
             }
@@ -240,7 +255,7 @@ impl Store {
     }
 
     /// A folder for a backup that begins now: it is no backup before [`Partial::complete`].
-    pub fn begin(folder: &Path) -> io::Result<Partial> {
+    pub fn begin(&self, folder: &Path) -> io::Result<Partial> {
         let private = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
         if !folder.exists() {
             let parent = folder.parent().unwrap_or(Path::new("/"));
@@ -254,7 +269,7 @@ impl Store {
                 1 => now.clone(),
                 _ => format!("{now}-{number}"),
             };
-            let path = folder.join(format!(".{id}{PARTIAL}"));
+            let path = folder.join(format!(".{id}.{}{PARTIAL}", self.project));
             if folder.join(&id).exists() {
                 continue;
             }
@@ -274,9 +289,9 @@ impl Store {
     }
 
     /// Removes a backup: from the moment at which this begins it is none.
-    pub fn remove(backup: &Backup) -> io::Result<()> {
+    pub fn remove(&self, backup: &Backup) -> io::Result<()> {
         let folder = backup.path.parent().unwrap_or(Path::new("/"));
-        let going = folder.join(format!(".{}{DELETED}", backup.id));
+        let going = folder.join(format!(".{}.{}{DELETED}", backup.id, self.project));
         fs::rename(&backup.path, &going)?;
         sync(folder)?;
         fs::remove_dir_all(&going)
@@ -353,13 +368,14 @@ mod tests {
     fn store(folder: &Path) -> Store {
         Store {
             folder: folder.join("backups"),
+            project: "ooy".to_owned(),
             places: folder.join(PLACES),
             others: BTreeSet::new(),
         }
     }
 
     fn made(store: &Store) -> Backup {
-        let partial = Store::begin(&store.folder).unwrap();
+        let partial = store.begin(&store.folder).unwrap();
         manifest(&partial.id).write(&partial.path).unwrap();
         partial.complete().unwrap()
     }
@@ -371,7 +387,7 @@ mod tests {
         let first = made(&store);
         let second = made(&store);
         assert_ne!(first.id, second.id);
-        let partial = Store::begin(&store.folder).unwrap();
+        let partial = store.begin(&store.folder).unwrap();
         let ids = |store: &Store| -> Vec<String> {
             let all = store.list().unwrap().into_iter();
             all.map(|backup| backup.id).collect()
@@ -383,8 +399,27 @@ mod tests {
         assert!(left.exists());
         store.sweep().unwrap();
         assert!(!left.exists());
-        Store::remove(&first).unwrap();
+        store.remove(&first).unwrap();
         assert_eq!(ids(&store), [second.id]);
+    }
+
+    #[test]
+    fn what_another_deployment_does_in_the_same_folder_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let mut other = store.clone();
+        other.project = "other".to_owned();
+        let theirs = other.begin(&store.folder).unwrap();
+        store.sweep().unwrap();
+        assert!(theirs.path.exists());
+        let mut of_other = manifest(&theirs.id);
+        of_other.project = "other".to_owned();
+        of_other.write(&theirs.path).unwrap();
+        theirs.complete().unwrap();
+        let ours = made(&store);
+        assert_eq!(store.list().unwrap().len(), 2);
+        let own: Vec<String> = store.own().unwrap().into_iter().map(|of| of.id).collect();
+        assert_eq!(own, [ours.id]);
     }
 
     #[test]
@@ -407,7 +442,7 @@ mod tests {
         let other = folder.path().join("usb");
         store.remember(&other).unwrap();
         assert_eq!(store.absent(), [other.as_path()]);
-        let partial = Store::begin(&other).unwrap();
+        let partial = store.begin(&other).unwrap();
         manifest(&partial.id).write(&partial.path).unwrap();
         let made = partial.complete().unwrap();
         assert_eq!(store.list().unwrap()[0].path, made.path);

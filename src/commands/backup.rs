@@ -246,7 +246,7 @@ fn find(context: &Context, id: Option<&str>, again: &str) -> Result<Backup, Fail
     if let Some(id) = id {
         return Ok(store.find(id, again)?);
     }
-    let all = store.list().map_err(|error| store.unreadable(&error))?;
+    let all = store.own().map_err(|error| store.unreadable(&error))?;
     all.into_iter().next().ok_or_else(|| {
         Failure::from(Box::new(
             Fault::problem(

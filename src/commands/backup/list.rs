@@ -33,7 +33,8 @@ pub fn run(ui: &Ui, places: &Places) -> Outcome {
     if !all.is_empty() {
         let head = ["BACKUP", "AGE", "SIZE", "DATABASES", "PROVED", "FOLDER"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
-        rows.extend(all.iter().map(row));
+        let project = context.settings.project();
+        rows.extend(all.iter().map(|backup| row(backup, project)));
         let sides = [
             Side::Left,
             Side::Right,
@@ -72,7 +73,7 @@ pub fn age(at: Timestamp) -> String {
     human::age(Duration::try_from(passed).unwrap_or_default())
 }
 
-fn row(backup: &Backup) -> Vec<String> {
+fn row(backup: &Backup, project: &str) -> Vec<String> {
     let folder = backup
         .path
         .parent()
@@ -112,7 +113,10 @@ fn row(backup: &Backup) -> Vec<String> {
         backup.id.clone(),
         age(manifest.made_at),
         size(manifest.bytes()),
-        databases.join(" "),
+        match manifest.project == project {
+            true => databases.join(" "),
+            false => format!("{} (of {})", databases.join(" "), manifest.project),
+        },
         format!("{proved}{kept}"),
         folder,
     ]

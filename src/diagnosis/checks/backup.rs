@@ -78,7 +78,7 @@ async fn look(scene: &Scene) -> Result<Seen, Halt> {
         Ok(Seen {
             folder: store.folder.clone(),
             absent: store.absent().into_iter().map(PathBuf::from).collect(),
-            backups: store.list()?,
+            backups: store.own()?,
             since: journal::begin(&state),
         })
     })

@@ -147,7 +147,9 @@ fn remove_backup(work: &Work, backup: &Backup) -> Result<(), String> {
     let job = &work.job;
     let state = &job.context.settings.places.state;
     let _lock = backup::lock(state, "fix disk-space", &job.again).map_err(|fault| fault.what)?;
-    backup::Store::remove(backup).map_err(|error| error.to_string())
+    backup::Store::of(&job.context.settings)
+        .remove(backup)
+        .map_err(|error| error.to_string())
 }
 
 fn remove(path: &Path) -> Result<(), String> {
