@@ -3,7 +3,7 @@
 # `ooy backup` and `ooy restore` against plain pg_dump and pg_restore, on the same database of a
 # gigabyte: messages with indexes, contacts with hstore, large objects.
 
-backup_rounds=2
+backup_rounds=${OOY_BENCH_ROUNDS:-2}
 backup_bytes=1073741824 # of the database; its tables alone are a gigabyte
 jobs=$(nproc)
 ((jobs <= 4)) || jobs=4 # as many as ooy takes

@@ -4,9 +4,9 @@
 # each of its known issues: from the fault, with the first command, to working service again. And what
 # a round of `ooy watch` costs.
 
-fix_rounds=3
+fix_rounds=${OOY_BENCH_ROUNDS:-3}
 given_up=60 # s: what has not helped by then is counted as that, and said
-watch_rounds=40
+watch_rounds=${OOY_BENCH_WATCH_ROUNDS:-40}
 watch_interval=300 # s, its default
 token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
 
