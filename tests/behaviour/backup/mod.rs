@@ -1,10 +1,9 @@
 //! `ooy backup`, `ooy restore`, `ooy resume`.
 
 mod common;
-mod damage;
-mod diagnosed;
+pub mod damage;
 mod killed;
 mod refused;
 mod restore;
-mod round;
+pub mod round;
 mod secret;

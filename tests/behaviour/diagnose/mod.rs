@@ -3,6 +3,7 @@
 
 mod common;
 
+mod backup;
 mod calls;
 mod casepro;
 pub mod celery;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::damage::seal_again;
+use crate::backup::damage::seal_again;
 use crate::harness::Home;
 
 /// As if `ooy` had been here for ten days already.
@@ -38,7 +38,7 @@ fn backups_that_are_missing_old_unproved_or_have_no_room_are_found() {
     let shown = home.ooy(&["diagnose", "backup-age"]).expect(1);
     insta::assert_snapshot!(
         "diagnosed-missing",
-        super::round::tidy(&home, &shown.stdout)
+        crate::backup::round::tidy(&home, &shown.stdout)
     );
     // What it names as the repair.
     let id = home.back_up(&["--prove"]);
