@@ -278,7 +278,7 @@ impl Engine {
         for _ in 0..20 {
             match self.docker.update_container(id, body.clone()).await {
                 Err(bollard::errors::Error::DockerResponseServerError { message, .. })
-                    if message.contains("cannot update a stopped container") =>
+                    if ENDED_MEANWHILE.iter().any(|words| message.contains(words)) =>
                 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -288,6 +288,9 @@ impl Engine {
         Ok(self.docker.update_container(id, body).await.map(drop)?)
     }
 }
+
+/// What runc says of a process that has ended, through containerd or by itself.
+const ENDED_MEANWHILE: [&str; 2] = ["cannot update a stopped container", "container not running"];
 
 fn read(answer: ContainerInspectResponse) -> Container {
     let state = answer.state.unwrap_or_default();
