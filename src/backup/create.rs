@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::forecast;
 use super::manifest::{self, Dumped, FORMAT, Image, Manifest, Part};
 use super::prepare::{self, LOOK, Prepared};
 use super::room::{Room, watched};
 use super::store::{Backup, Partial, Store};
-use super::{forecast, reserve};
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::disk::human;
@@ -90,7 +90,7 @@ pub async fn plan(context: &Context, options: &Options, again: &str) -> Result<P
             prepared,
         })
         .collect();
-    let reserve = reserve(settings);
+    let reserve = settings.megabytes("DISK_RESERVE_MB");
     let free_up = context.command("fix disk-space");
     let room = Room::new("backup", &folder, reserve, free_up);
     let one = |fault: Box<Fault>| vec![*fault];
@@ -250,7 +250,7 @@ async fn seal(
         let parts = paths.iter().map(|path| {
             // Onto the disk before it is read back: a digest of what only memory holds proves little.
             std::fs::File::open(folder.join(path))?.sync_all()?;
-            manifest::part(&folder, path, |_| {})
+            manifest::part(&folder, path)
         });
         parts.collect()
     })

@@ -43,15 +43,38 @@ pub struct Load<'a> {
     pub into: &'a str,
 }
 
+/// Why nothing was proved.
+pub enum Unproved {
+    /// The backup does not come to what it should.
+    ByItself(Box<Fault>),
+    /// Something else stood in the way.
+    Hindered(Box<Fault>),
+}
+
+impl Unproved {
+    /// What the operator is told.
+    pub fn into_fault(self) -> Box<Fault> {
+        match self {
+            Self::ByItself(fault) | Self::Hindered(fault) => fault,
+        }
+    }
+}
+
 /// What a restore needs on the server's disk: the database as it was, and a tenth for what is
 /// written before it (WAL).
 pub fn needs(bytes: u64) -> u64 {
     bytes.saturating_add(bytes / 10)
 }
 
+/// The disk of a server of this host, that a restore fills.
+pub fn room_of(context: &Context, data: &Path) -> Room {
+    let reserve = context.settings.megabytes("DISK_RESERVE_MB");
+    Room::new("restore", data, reserve, context.command("fix disk-space"))
+}
+
 impl Load<'_> {
     /// Loads, and compares. On a difference the database is left for whoever called to drop.
-    pub async fn run(&self) -> Result<()> {
+    pub async fn run(&self) -> Result<(), Unproved> {
         let began = Instant::now();
         let reporter = &self.context.reporter;
         let owner = self.dumped.owner.as_str();
@@ -62,7 +85,7 @@ impl Load<'_> {
         let mut told = Instant::now();
         watched(self.load(), async || {
             if let Some(room) = &room {
-                room.is_left()?;
+                room.is_left().map_err(Unproved::Hindered)?;
             }
             if told.elapsed() >= Duration::from_secs(2) {
                 told = Instant::now();
@@ -97,15 +120,7 @@ impl Load<'_> {
 
     /// The disk of the server, where that is this host's.
     fn room(&self) -> Option<Room> {
-        let settings = &self.context.settings;
-        let free_up = self.context.command("fix disk-space");
-        let data = self.admin.data()?;
-        Some(Room::new(
-            "restore",
-            data,
-            super::reserve(settings),
-            free_up,
-        ))
+        Some(room_of(self.context, self.admin.data()?))
     }
 
     /// Whether there is room for it, where that can be told.
@@ -116,7 +131,7 @@ impl Load<'_> {
         }
     }
 
-    async fn load(&self) -> Result<()> {
+    async fn load(&self) -> Result<(), Unproved> {
         let failed = |why: String| self.failed("its dump could not be restored", &why);
         let admin = self.admin;
         admin.drop(self.into).await.map_err(failed)?;
@@ -124,7 +139,7 @@ impl Load<'_> {
             .create(self.into, self.url.user(), &self.dumped.form)
             .await
             .map_err(failed)?;
-        for extension in self.dumped.census.extensions.keys() {
+        for extension in self.dumped.census.extension_names() {
             admin
                 .extension(self.into, extension)
                 .await
@@ -188,13 +203,13 @@ impl Load<'_> {
         state.join(format!("restore-{}.list", self.dumped.owner))
     }
 
-    fn failed(&self, what: &str, why: &str) -> Box<Fault> {
+    fn failed(&self, what: &str, why: &str) -> Unproved {
         let fault = self.fault(what);
         let why = self.context.mask.apply(why);
-        Box::new(fault.evidence(text::shorten(&why, 400)))
+        Unproved::ByItself(Box::new(fault.evidence(text::shorten(&why, 400))))
     }
 
-    fn differs(&self, differences: &[String]) -> Box<Fault> {
+    fn differs(&self, differences: &[String]) -> Unproved {
         let mut fault = self.fault("what was restored is not what was backed up");
         for line in differences.iter().take(5) {
             fault = fault.evidence(line.clone());
@@ -202,7 +217,7 @@ impl Load<'_> {
         if differences.len() > 5 {
             fault = fault.evidence(format!("and {} more", differences.len() - 5));
         }
-        Box::new(fault)
+        Unproved::ByItself(Box::new(fault))
     }
 
     fn fault(&self, what: &str) -> Fault {
@@ -232,7 +247,7 @@ pub async fn check_parts(context: &Context, backup: &Backup) -> Result<()> {
     let reporter = &context.reporter;
     reporter.tell("digests", Kind::Started, None, "reading all parts");
     let (path, copy) = (backup.path.clone(), manifest.clone());
-    let faults = tokio::task::spawn_blocking(move || copy.faults_of_parts(&path, |_| {})).await;
+    let faults = tokio::task::spawn_blocking(move || copy.faults_of_parts(&path)).await;
     let faults = faults.unwrap_or_else(|error| vec![error.to_string()]);
     if faults.is_empty() {
         let detail = format!(

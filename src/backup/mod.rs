@@ -43,8 +43,3 @@ fn beside(settings: &Settings, what: &str, owner: &str) -> String {
     let which = hex(&Sha256::digest(which)[..4]);
     format!("ooy_{what}_{which}_{owner}")
 }
-
-/// Bytes that have to stay free on every disk (DISK_RESERVE_MB).
-fn reserve(settings: &Settings) -> u64 {
-    settings.number("DISK_RESERVE_MB") * 1024 * 1024
-}

@@ -45,15 +45,20 @@ pub async fn databases(
                 about,
                 programs,
             }),
-            // One server lacks it for all three.
-            Err(fault) if faults.iter().any(|other| other.title == fault.title) => {}
-            Err(fault) => faults.push(*fault),
+            Err(fault) => add(&mut faults, *fault),
         }
     }
     if faults.is_empty() {
         Ok(prepared)
     } else {
         Err(faults)
+    }
+}
+
+/// One more, unless the same was found before: one server lacks it for all its databases.
+pub fn add(faults: &mut Vec<Fault>, fault: Fault) {
+    if !faults.iter().any(|other| other.title == fault.title) {
+        faults.push(fault);
     }
 }
 
@@ -176,7 +181,7 @@ pub async fn may(
         ),
     };
     fault = fault.evidence(url.redacted());
-    let as_role = server_name(role);
+    let as_role = postgres::server::name(role);
     for lack in &lacks {
         fault = match lack {
             Lack::CreateDatabase => {
@@ -217,8 +222,4 @@ pub async fn may(
     }
     fault.next.dedup();
     Err(Box::new(fault))
-}
-
-fn server_name(role: &str) -> String {
-    postgres::server::name(role)
 }

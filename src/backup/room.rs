@@ -95,10 +95,10 @@ impl Room {
 }
 
 /// Does the work, and calls `tick` meanwhile; its first error ends the work.
-pub async fn watched<T>(
-    work: impl Future<Output = Result<T>>,
-    mut tick: impl AsyncFnMut() -> Result<()>,
-) -> Result<T> {
+pub async fn watched<T, E>(
+    work: impl Future<Output = Result<T, E>>,
+    mut tick: impl AsyncFnMut() -> Result<(), E>,
+) -> Result<T, E> {
     let mut work = std::pin::pin!(work);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

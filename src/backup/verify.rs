@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{Load, check_parts, usable};
+use super::load::{Load, Unproved, check_parts, usable};
 use super::prepare;
 use super::store::Backup;
 use crate::deployment::settings::Database;
@@ -39,12 +39,7 @@ pub async fn plan(
     for dumped in &manifest.databases {
         let database = of(context, &dumped.owner)?;
         prepare::reach(&database).await?;
-        let extensions: Vec<&str> = dumped
-            .census
-            .extensions
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let extensions = dumped.census.extension_names();
         let admin = prepare::admin(&database, &extensions, again).await?;
         let detail = format!(
             "restored as {} into a scratch database ({} for a moment), compared, dropped",
@@ -74,12 +69,7 @@ pub async fn verify(context: &Context, backup: &Backup, again: &str) -> Result<P
         let (version, made_by) = (&about.version, dumped.pg_dump_number);
         let programs = prepare::fitting(&installed, version, made_by, &database.url, again);
         let programs = programs.map_err(one)?;
-        let extensions: Vec<&str> = dumped
-            .census
-            .extensions
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let extensions = dumped.census.extension_names();
         let admin = prepare::admin(&database, &extensions, again)
             .await
             .map_err(one)?;
@@ -99,12 +89,10 @@ pub async fn verify(context: &Context, backup: &Backup, again: &str) -> Result<P
         load.has_room().map_err(one)?;
         let loaded = load.run().await;
         let dropped = drop_scratch(context, &admin, &into).await;
-        if let Err(fault) = loaded {
-            let is_its_own = fault.title.contains("not proved");
-            return Err(match is_its_own {
-                true => refuted(context, backup, *fault),
-                false => vec![*fault],
-            });
+        match loaded {
+            Ok(()) => {}
+            Err(Unproved::ByItself(fault)) => return Err(refuted(context, backup, *fault)),
+            Err(Unproved::Hindered(fault)) => return Err(vec![*fault]),
         }
         dropped.map_err(one)?;
         rows += dumped.census.rows();
@@ -154,23 +142,24 @@ async fn drop_scratch(context: &Context, admin: &Admin, name: &str) -> Result<()
 
 /// Drops what proofs that were ended in the middle have left. To be called with the lock of backups.
 pub async fn sweep(context: &Context) {
+    let databases = context.settings.databases();
     let mut seen: Vec<(String, u16)> = Vec::new();
-    for database in context.settings.databases() {
+    for database in &databases {
         let server = (database.url.host().to_owned(), database.url.port());
-        let admin = Admin::of(&database.url).await;
         // One who may do everything does it once; roles see to their own.
-        if matches!(admin, Admin::Superuser(_)) && seen.contains(&server) {
+        if seen.contains(&server) {
             continue;
         }
-        seen.push(server);
+        let admin = Admin::of(&database.url).await;
+        if matches!(admin, Admin::Superuser(_)) {
+            seen.push(server);
+        }
         let Ok(there) = admin.databases().await else {
             continue;
         };
-        for owner in context.settings.databases() {
+        for owner in &databases {
             let name = super::beside(&context.settings, SCRATCH, owner.owner);
-            if there.iter().any(|(database, _)| *database == name)
-                && admin.drop(&name).await.is_ok()
-            {
+            if there.contains(&name) && admin.drop(&name).await.is_ok() {
                 let told = format!("{name}, left by a proof that was cut off, is dropped");
                 context.reporter.tell("scratch", Kind::Done, None, told);
             }

@@ -1,6 +1,6 @@
 //! What systemd does for a deployment: after a boot of the host what ran comes up in its order, and
-//! `ooy watch` looks after it; each night a backup is made. Installs, removes and shows the units. Prints nothing: it tells a
-//! reporter.
+//! `ooy watch` looks after it; each night a backup is made. Installs, removes and shows the units.
+//! Prints nothing: it tells a reporter.
 
 mod change;
 mod seen;

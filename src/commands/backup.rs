@@ -1,6 +1,6 @@
 //! `ooy backup …`.
 
-mod list;
+pub(super) mod list;
 
 use std::time::{Duration, Instant};
 
@@ -361,12 +361,8 @@ pub(super) fn agreed(ui: &Ui, places: &Places, title: &str, asked: &str) -> Resu
     if ui.ask("  proceed?") {
         return Ok(());
     }
-    Err(Failure::from(Box::new(
-        Fault::problem(title, "nobody agreed to it")
-            .evidence("the answer was not y, or there is no terminal to ask on")
-            .why("everything is as it was")
-            .next(places.command(&format!("--yes {asked}"))),
-    )))
+    let again = places.command(&format!("--yes {asked}"));
+    Err(super::declined(title, "everything is as it was", again))
 }
 
 /// The database of that name, if a restore has kept it.

@@ -220,12 +220,8 @@ impl Session<'_> {
         let again = self
             .places
             .command(&format!("--yes fix {}", label(remedy, wishes)));
-        Failure::from(Box::new(
-            Fault::problem(format!("{}: not done", remedy.name), "nobody agreed to it")
-                .evidence("the answer was not y, or there is no terminal to ask on")
-                .why("what was found is as it was")
-                .next(again),
-        ))
+        let title = format!("{}: not done", remedy.name);
+        super::declined(&title, "what was found is as it was", again)
     }
 
     fn make(&self, remedy: &'static Remedy, wishes: &Wishes) -> Result<End, Failure> {

@@ -131,6 +131,16 @@ fn show_faults(ui: &Ui, faults: &[Fault]) {
     }
 }
 
+/// A question was not answered with yes.
+fn declined(title: &str, why: &str, again: String) -> Failure {
+    Failure::from(Box::new(
+        Fault::problem(title, "nobody agreed to it")
+            .evidence("the answer was not y, or there is no terminal to ask on")
+            .why(why)
+            .next(again),
+    ))
+}
+
 /// Settings, services and a reporter whose events are shown.
 fn context(ui: &Ui, places: &Places, operation: &'static str) -> Result<Context, Failure> {
     let context = Context::load(places, Reporter::new(operation))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::backup::list::age;
 use super::backup::{agreed, kept_database, owners};
 use super::{Failure, Outcome, block, block_interruptible, context};
 use crate::backup::restore::state::{self, Phase, State};
@@ -200,7 +201,7 @@ pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Outcome {
         ui.say(&format!(
             "ooy {asked} · restore of {}, begun {} ago",
             unfinished.source,
-            age(&unfinished)
+            age(unfinished.began)
         ));
     }
     for line in goes_on(&unfinished, arguments.undo) {
@@ -227,11 +228,6 @@ pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Outcome {
     })?;
     conclude(ui, places, &restored);
     Ok(0)
-}
-
-fn age(state: &State) -> String {
-    let passed = jiff::Timestamp::now().duration_since(state.began);
-    human::age(std::time::Duration::try_from(passed).unwrap_or_default())
 }
 
 /// What is going to be done, in words.
@@ -275,12 +271,8 @@ pub(super) fn in_the_way(context: &Context, chosen: &BTreeSet<String>) -> Result
     let Ok(Some(state)) = state::read(&places.state) else {
         return Ok(());
     };
-    let writes = |service: &&str| chosen.contains(*service);
-    let writers = state
-        .databases
-        .iter()
-        .flat_map(|of| restore::writers(&of.owner));
-    let writers: Vec<&str> = writers.copied().filter(writes).collect();
+    let mut writers = restore::writers_of(&state);
+    writers.retain(|service| chosen.contains(*service));
     // Whoever holds the lock at this moment may be at it; then that is said.
     if writers.is_empty() || !matches!(lock::holder(&places.state), Ok(None)) {
         return Ok(());
@@ -290,7 +282,7 @@ pub(super) fn in_the_way(context: &Context, chosen: &BTreeSet<String>) -> Result
             "restore: one was cut off in the middle",
             "a restore has begun and not come to its end; what writes to its databases is not started",
         )
-        .evidence(format!("restore of {}, begun {} ago", state.source, age(&state)))
+        .evidence(format!("restore of {}, begun {} ago", state.source, age(state.began)))
         .evidence(format!("not started: {}", writers.join(", ")))
         .why("what they would write now may be lost, or their database may not be there")
         .next(places.command("resume"))

@@ -251,6 +251,11 @@ impl Settings {
         self.get(name).parse().unwrap_or_default()
     }
 
+    /// The same, of a setting that counts megabytes (`DISK_RESERVE_MB`): bytes.
+    pub fn megabytes(&self, name: &str) -> u64 {
+        self.number(name).saturating_mul(1024 * 1024)
+    }
+
     /// A setting of kind [`Kind::Interval`] or [`Kind::Pause`], checked when it was read.
     pub fn interval(&self, name: &str) -> std::time::Duration {
         keys::interval(self.get(name)).unwrap_or_default()

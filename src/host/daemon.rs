@@ -65,22 +65,32 @@ impl User {
         arguments: &[&str],
         deadline: Duration,
     ) -> io::Result<Output> {
-        if rustix::process::geteuid().as_raw() == self.uid {
-            return cmd::run(program, arguments, &[], deadline).await;
-        }
-        let (user, group) = (
-            format!("--reuid={}", self.uid),
-            format!("--regid={}", self.gid),
-        );
-        let mut all = vec![&*user, &*group, "--init-groups", "--", program];
-        all.extend(arguments);
-        cmd::run("setpriv", &all, &[], deadline).await
+        self.run_with(&[], program, arguments, &[], deadline).await
     }
 
     /// The same for a program that reads a file of ours which this user may not read: with the right
     /// to read everything, which root had anyway. It ends with us.
     pub async fn run_reading(
         &self,
+        program: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        deadline: Duration,
+    ) -> io::Result<Output> {
+        let rights = [
+            "--inh-caps=+dac_read_search",
+            "--ambient-caps=+dac_read_search",
+            // Lost with the change of the user.
+            "--pdeathsig=TERM",
+        ];
+        self.run_with(&rights, program, arguments, environment, deadline)
+            .await
+    }
+
+    /// `more`: what else setpriv is told, where the user is another one.
+    async fn run_with(
+        &self,
+        more: &[&str],
         program: &str,
         arguments: &[&str],
         environment: &[(String, String)],
@@ -93,17 +103,9 @@ impl User {
             format!("--reuid={}", self.uid),
             format!("--regid={}", self.gid),
         );
-        let mut all = vec![
-            &*user,
-            &*group,
-            "--init-groups",
-            "--inh-caps=+dac_read_search",
-            "--ambient-caps=+dac_read_search",
-            // Lost with the change of the user.
-            "--pdeathsig=TERM",
-            "--",
-            program,
-        ];
+        let mut all = vec![&*user, &*group, "--init-groups"];
+        all.extend(more);
+        all.extend(["--", program]);
         all.extend(arguments);
         cmd::run("setpriv", &all, environment, deadline).await
     }

@@ -296,7 +296,7 @@ fn ports(
 
 /// Room where Docker keeps containers and where our state lies.
 fn room(context: &Context) -> Result<String> {
-    let reserve = context.settings.number("DISK_RESERVE_MB") * 1024 * 1024;
+    let reserve = context.settings.megabytes("DISK_RESERVE_MB");
     let mut least: Option<disk::Space> = None;
     for place in [Path::new("/var/lib/docker"), &context.settings.places.state] {
         // A file system that cannot be asked is not the reason to refuse a start.

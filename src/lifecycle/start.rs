@@ -59,6 +59,16 @@ impl Outcome {
             .count()
     }
 
+    /// Why services failed.
+    pub fn failures(&self) -> Vec<Fault> {
+        let ends = self.services.values();
+        ends.filter_map(|end| match end {
+            End::Failed(fault) => Some((**fault).clone()),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// Whether nothing had to be done.
     pub fn unchanged(&self) -> bool {
         self.services.values().all(|end| *end == End::Unchanged)

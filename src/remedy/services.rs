@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Job;
 use crate::fault::Fault;
-use crate::lifecycle::start::{self, End, Options};
+use crate::lifecycle::start::{self, Options};
 use crate::lifecycle::stop;
 
 /// Stops these, each with its own time to end by itself.
@@ -24,14 +24,7 @@ pub async fn start(job: &Job, services: &BTreeSet<String>) -> Result<String, Vec
     let chosen = graph.with_needs(services.iter().map(String::as_str));
     let outcome =
         start::start_locked(&job.context, &Options::default(), &chosen, &job.again).await?;
-    let faults: Vec<Fault> = outcome
-        .services
-        .values()
-        .filter_map(|end| match end {
-            End::Failed(fault) => Some((**fault).clone()),
-            _ => None,
-        })
-        .collect();
+    let faults = outcome.failures();
     if faults.is_empty() {
         Ok(format!(
             "{} of {} ready",

@@ -15,10 +15,9 @@ use state::{Phase, Replaced, State};
 use super::kept::{self, Kept};
 use super::load::{self, needs, usable};
 use super::manifest::{Dumped, Manifest};
-use super::room::Room;
 use super::store::Backup;
 use super::verify::of;
-use super::{beside, prepare, reserve};
+use super::{beside, prepare};
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::postgres::admin::Admin;
@@ -67,7 +66,7 @@ pub struct Plan {
 }
 
 /// The services that write to an owner's database (stack.md section 2).
-pub fn writers(owner: &str) -> &'static [&'static str] {
+fn writers(owner: &str) -> &'static [&'static str] {
     match owner {
         "rapidpro" => &[
             "rapidpro",
@@ -81,6 +80,14 @@ pub fn writers(owner: &str) -> &'static [&'static str] {
         "contentrepo" => &["contentrepo"],
         _ => &[],
     }
+}
+
+/// All that write to the databases of a restore.
+pub fn writers_of(state: &State) -> Vec<&'static str> {
+    let databases = state.databases.iter();
+    databases
+        .flat_map(|replaced| writers(&replaced.owner).iter().copied())
+        .collect()
 }
 
 /// A database with all that is needed to put one in its place.
@@ -99,10 +106,7 @@ impl Target {
         again: &str,
     ) -> Result<Self> {
         let database = of(context, owner)?;
-        let extensions: Vec<&str> = dumped
-            .iter()
-            .flat_map(|dumped| dumped.census.extensions.keys().map(String::as_str))
-            .collect();
+        let extensions = dumped.map_or(Vec::new(), |dumped| dumped.census.extension_names());
         let admin = Admin::of(&database.url).await;
         // The database need not be there: a superuser does not go through it.
         if matches!(admin, Admin::Role(_)) {
@@ -126,7 +130,7 @@ impl Target {
     async fn names(&self, context: &Context) -> Result<BTreeSet<String>> {
         let all = self.admin.databases().await;
         let all = all.map_err(|why| unanswered(context, &self.database, &why))?;
-        Ok(all.into_iter().map(|(name, _)| name).collect())
+        Ok(all.into_iter().collect())
     }
 }
 
@@ -202,12 +206,7 @@ async fn of_backup(
         let target = match Target::look(context, &dumped.owner, Some(dumped), again).await {
             Ok(target) => target,
             Err(fault) => {
-                if !faults
-                    .iter()
-                    .any(|other: &Fault| other.title == fault.title)
-                {
-                    faults.push(*fault);
-                }
+                prepare::add(&mut faults, *fault);
                 continue;
             }
         };
@@ -229,15 +228,8 @@ async fn of_backup(
             database,
         });
     }
-    let free_up = context.command("fix disk-space");
     for (data, needed) in disks {
-        let room = Room::new(
-            "restore",
-            &data,
-            reserve(&context.settings),
-            free_up.clone(),
-        );
-        if let Err(fault) = room.has(needed) {
+        if let Err(fault) = load::room_of(context, &data).has(needed) {
             faults.push(*fault);
         }
     }
@@ -367,11 +359,7 @@ fn unfinished_already(context: &Context, state: &State) -> Box<Fault> {
 
 /// Those of the services that write there that run now.
 async fn running(context: &Context, state: &State, again: &str) -> Result<BTreeSet<String>> {
-    let writers: BTreeSet<&str> = state
-        .databases
-        .iter()
-        .flat_map(|database| writers(&database.owner).iter().copied())
-        .collect();
+    let writers = writers_of(state);
     let failed = |error: crate::engine::Error| Box::new(error.fault(again));
     let engine = Engine::connect().await.map_err(failed)?;
     let containers = engine
@@ -382,7 +370,7 @@ async fn running(context: &Context, state: &State, again: &str) -> Result<BTreeS
         .into_iter()
         .filter(|container| !container.oneoff && container.is_running())
         .map(|container| container.service)
-        .filter(|service| writers.contains(service.as_str()))
+        .filter(|service| writers.contains(&service.as_str()))
         .collect())
 }
 

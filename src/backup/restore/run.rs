@@ -1,20 +1,18 @@
 //! A restore from wherever it is to its end, forth or back. Each step can be cut off: the state on
 //! disk says what was meant, the server's databases say what was done.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::state::{self, Phase, Replaced, State, renames};
-use super::{Target, search, unanswered, writers};
+use super::{Target, search, unanswered, writers_of};
 use crate::backup::kept::{self, Kept};
-use crate::backup::load::Load;
+use crate::backup::load::{Load, Unproved};
 use crate::backup::manifest::Dumped;
 use crate::backup::store::Store;
 use crate::backup::{Backup, load};
 use crate::fault::{Fault, Result};
 use crate::lifecycle::Context;
-use crate::lifecycle::start::{self, End};
-use crate::lifecycle::stop;
+use crate::lifecycle::{start, stop};
 use crate::operation::Kind;
 
 /// What came of it.
@@ -58,12 +56,7 @@ pub async fn resume(
 async fn drive(context: &Context, mut state: State, again: &str) -> Result<Restored, Vec<Fault>> {
     let began = Instant::now();
     let one = |fault: Box<Fault>| vec![*fault];
-    let stops: BTreeSet<String> = state
-        .databases
-        .iter()
-        .flat_map(|database| writers(&database.owner))
-        .map(|service| (*service).to_owned())
-        .collect();
+    let stops = writers_of(&state).into_iter().map(str::to_owned).collect();
     let stopped = stop::stop_locked(context, &stops, false, again).await?;
     if !stopped.faults.is_empty() {
         return Err(stopped.faults);
@@ -130,7 +123,7 @@ async fn load_one(
         url: &target.database.url,
         into: &replaced.new,
     };
-    load.run().await?;
+    load.run().await.map_err(Unproved::into_fault)?;
     if replaced.was_there {
         let (from, to) = (&replaced.database, &replaced.new);
         let taken = target.admin.take_over(from, to).await;
@@ -246,11 +239,7 @@ async fn finish(
         let chosen = graph.with_needs(state.services.iter().map(String::as_str));
         let options = start::Options::default();
         let outcome = start::start_locked(context, &options, &chosen, again).await?;
-        let ends = outcome.services.into_values();
-        faults.extend(ends.filter_map(|end| match end {
-            End::Failed(fault) => Some(*fault),
-            _ => None,
-        }));
+        faults = outcome.failures();
     }
     let down = (!state.services.is_empty()).then(|| began.elapsed());
     // The databases are where they belong: what a service lacks now another command sees to.

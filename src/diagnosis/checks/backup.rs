@@ -283,7 +283,7 @@ async fn space(scene: Rc<Scene>) -> Checked {
     let space = space.map_err(|error| {
         Halt::unknown(format!("the disk of {}: {error}", seen.folder.display()))
     })?;
-    let reserve = settings.number("DISK_RESERVE_MB") * 1024 * 1024;
+    let reserve = settings.megabytes("DISK_RESERVE_MB");
     if space.available >= needed + reserve {
         return Ok(Report::fine());
     }

@@ -181,15 +181,11 @@ impl Admin {
         })
     }
 
-    /// The names of all databases, and their bytes where we may see them.
-    pub async fn databases(&self) -> Result<Vec<(String, u64)>, String> {
-        let query = "SELECT datname, CASE WHEN has_database_privilege(oid, 'CONNECT') \
-                     THEN pg_database_size(oid) ELSE 0 END FROM pg_database ORDER BY 1";
+    /// The names of all databases.
+    pub async fn databases(&self) -> Result<Vec<String>, String> {
+        let query = "SELECT datname FROM pg_database ORDER BY 1";
         let rows = self.rows(&self.home("").await, query, LOOK).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row[0].clone(), row[1].parse().unwrap_or_default()))
-            .collect())
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// Makes an empty database for `owner`.
@@ -202,7 +198,7 @@ impl Admin {
             sql_text(&form.collate),
             sql_text(&form.ctype)
         );
-        self.alone(&self.home("").await, &statement).await
+        self.run(&self.home("").await, &statement).await
     }
 
     /// What a database has beside its content (settings, limits, who may connect), taken over from
@@ -228,17 +224,13 @@ impl Admin {
         );
         let home = self.home("").await;
         for row in self.rows(&home, &query, LOOK).await? {
-            self.alone(&home, &row[0]).await?;
+            self.run(&home, &row[0]).await?;
         }
         Ok(())
     }
 
     /// Drops a database, its sessions before; one that is not there is fine.
     pub async fn drop(&self, database: &str) -> Result<(), String> {
-        let there = self.databases().await?;
-        if !there.iter().any(|(name, _)| name == database) {
-            return Ok(());
-        }
         let statement = format!("DROP DATABASE IF EXISTS {}", sql_name(database));
         self.undisturbed(database, &statement).await
     }
@@ -264,7 +256,7 @@ impl Admin {
         let mut last = String::new();
         for _ in 0..20 {
             self.rows(&home, &end, LOOK).await?;
-            match self.alone(&home, statement).await {
+            match self.run(&home, statement).await {
                 Ok(()) => return Ok(()),
                 Err(why) => last = why,
             }
@@ -274,15 +266,10 @@ impl Admin {
         Err(last)
     }
 
-    /// A statement in a transaction of its own.
-    pub async fn run(&self, database: &str, statement: &str) -> Result<(), String> {
-        self.alone(database, statement).await
-    }
-
     /// Makes an extension, if it is not there.
     pub async fn extension(&self, database: &str, name: &str) -> Result<(), String> {
         let statement = format!("CREATE EXTENSION IF NOT EXISTS {}", sql_name(name));
-        self.alone(database, &statement).await
+        self.run(database, &statement).await
     }
 
     /// Counts what a database holds.
@@ -301,9 +288,9 @@ impl Admin {
 
     /// Bytes that a database has reached.
     pub async fn bytes(&self, database: &str) -> Option<u64> {
-        let all = self.databases().await.ok()?;
-        let found = all.into_iter().find(|(name, _)| name == database);
-        found.map(|(_, bytes)| bytes)
+        let query = format!("SELECT pg_database_size({})", sql_text(database));
+        let rows = self.rows(&self.home("").await, &query, LOOK).await.ok()?;
+        rows.first()?.first()?.parse().ok()
     }
 
     /// The database from which others are managed; not this one.
@@ -331,7 +318,8 @@ impl Admin {
         }
     }
 
-    async fn alone(&self, database: &str, statement: &str) -> Result<(), String> {
+    /// A statement in a transaction of its own.
+    pub async fn run(&self, database: &str, statement: &str) -> Result<(), String> {
         match self {
             Self::Superuser(server) => server.sql(database, statement, CHANGE).await.map(drop),
             Self::Role(url) => {

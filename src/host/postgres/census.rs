@@ -134,6 +134,11 @@ impl Census {
         found
     }
 
+    /// The names of its extensions.
+    pub fn extension_names(&self) -> Vec<&str> {
+        self.extensions.keys().map(String::as_str).collect()
+    }
+
     /// All rows.
     pub fn rows(&self) -> u64 {
         self.tables.values().sum()

@@ -83,9 +83,7 @@ pub async fn collect(
     let settings = &job.context.settings;
     let mut items = Vec::new();
     if found.short() || found.logs {
-        let limit = settings
-            .number("LOG_OVERSIZED_MB")
-            .saturating_mul(1024 * 1024);
+        let limit = settings.megabytes("LOG_OVERSIZED_MB");
         let logs = container_logs(scene)
             .await
             .map_err(|halt| unseen(job, halt))?;

@@ -85,9 +85,7 @@ impl Limits {
         Self {
             full: settings.number("DISK_FULL_PERCENT"),
             low: settings.number("DISK_LOW_PERCENT"),
-            reserve: settings
-                .number("DISK_RESERVE_MB")
-                .saturating_mul(1024 * 1024),
+            reserve: settings.megabytes("DISK_RESERVE_MB"),
         }
     }
 

@@ -74,9 +74,7 @@ pub fn size(beside: &Beside) -> u64 {
 /// The check `docker-leftovers`.
 pub async fn leftovers(scene: Rc<Scene>) -> Checked {
     let settings = &scene.context.settings;
-    let limit = settings
-        .number("RECLAIMABLE_MB")
-        .saturating_mul(1024 * 1024);
+    let limit = settings.megabytes("RECLAIMABLE_MB");
     let beside = beside(&scene).await?;
     let size = size(&beside);
     if size < limit {

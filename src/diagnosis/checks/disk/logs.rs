@@ -103,9 +103,7 @@ fn size(path: &Path) -> std::io::Result<u64> {
 /// The check `container-logs`.
 pub async fn container_logs(scene: Rc<Scene>) -> Checked {
     let settings = &scene.context.settings;
-    let limit = settings
-        .number("LOG_OVERSIZED_MB")
-        .saturating_mul(1024 * 1024);
+    let limit = settings.megabytes("LOG_OVERSIZED_MB");
     let logs = logs(&scene).await?;
     if scene.containers().await?.is_empty() {
         return Err(Halt::unused("there are no containers"));

@@ -63,9 +63,7 @@ pub async fn file_systems(scene: Rc<Scene>) -> Checked {
     let limits = Limits {
         low: settings.number("DISK_LOW_PERCENT"),
         full: settings.number("DISK_FULL_PERCENT"),
-        reserve: settings
-            .number("DISK_RESERVE_MB")
-            .saturating_mul(1024 * 1024),
+        reserve: settings.megabytes("DISK_RESERVE_MB"),
         forecast: settings.number("DISK_FORECAST_DAYS"),
     };
     let (systems, unseen) = measure(&scene).await;
