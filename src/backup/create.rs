@@ -127,7 +127,7 @@ pub async fn create(
     let began = Instant::now();
     let mut store = Store::of(&context.settings);
     let written = |error: std::io::Error| one(not_written(&plan.folder, &error));
-    store.sweep().map_err(written)?;
+    store.sweep();
     let partial = store.begin(&plan.folder).map_err(written)?;
     // Before it is complete: a backup that nobody finds again is none.
     store.remember(&plan.folder).map_err(written)?;
@@ -246,16 +246,15 @@ async fn seal(
         paths.push(path);
     }
     let folder = partial.path.clone();
-    let parts = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<Part>> {
+    let parts = super::reading(move |goes_on| -> std::io::Result<Vec<Part>> {
         let parts = paths.iter().map(|path| {
             // Onto the disk before it is read back: a digest of what only memory holds proves little.
             std::fs::File::open(folder.join(path))?.sync_all()?;
-            manifest::part(&folder, path)
+            manifest::part(&folder, path, goes_on)
         });
         parts.collect()
     })
-    .await
-    .map_err(std::io::Error::other)??;
+    .await?;
     let made = Manifest {
         format: FORMAT,
         id: partial.id.clone(),

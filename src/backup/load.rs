@@ -11,7 +11,8 @@ use super::store::Backup;
 use crate::fault::{Fault, Result};
 use crate::host::disk::human;
 use crate::host::postgres::admin::Admin;
-use crate::host::postgres::archive::Restore;
+use crate::host::postgres::archive::{self, Restore};
+use crate::host::postgres::by_hand;
 use crate::host::postgres::programs::Programs;
 use crate::host::postgres::session::Session;
 use crate::host::text;
@@ -103,7 +104,7 @@ impl Load<'_> {
         })
         .await?;
         let census = self.admin.census(self.into).await;
-        let census = census.map_err(|why| self.failed("it could not be counted", &why))?;
+        let census = census.map_err(|why| self.hindered(&why))?;
         let differences = self.dumped.census.differences(&census);
         if !differences.is_empty() {
             return Err(self.differs(&differences));
@@ -132,18 +133,16 @@ impl Load<'_> {
     }
 
     async fn load(&self) -> Result<(), Unproved> {
-        let failed = |why: String| self.failed("its dump could not be restored", &why);
+        let hindered = |why: String| self.hindered(&why);
         let admin = self.admin;
-        admin.drop(self.into).await.map_err(failed)?;
+        admin.drop(self.into).await.map_err(hindered)?;
         admin
             .create(self.into, self.url.user(), &self.dumped.form)
             .await
-            .map_err(failed)?;
+            .map_err(hindered)?;
         for extension in self.dumped.census.extension_names() {
-            admin
-                .extension(self.into, extension)
-                .await
-                .map_err(failed)?;
+            let made = admin.extension(self.into, extension).await;
+            made.map_err(hindered)?;
         }
         let rows = &self.dumped.census.extension_rows;
         let touched = rows.iter().filter(|(_, rows)| **rows > 0);
@@ -155,7 +154,7 @@ impl Load<'_> {
             .collect();
         self.writable(&touched, "GRANT INSERT ON", "TO")
             .await
-            .map_err(failed)?;
+            .map_err(hindered)?;
         // As the application itself, where pg_hba.conf lets it into a database of that name: what
         // stands in a dump should not be executed by a superuser.
         let role = Admin::Role(self.url.clone());
@@ -174,10 +173,16 @@ impl Load<'_> {
             untouched: &untouched,
             list: &self.list(),
         };
-        restore.run().await.map_err(failed)?;
+        restore
+            .run()
+            .await
+            .map_err(|why| match archive::is_the_servers(&why) {
+                true => self.hindered(&why),
+                false => self.failed("its dump could not be restored", &why),
+            })?;
         self.writable(&touched, "REVOKE INSERT ON", "FROM")
             .await
-            .map_err(failed)
+            .map_err(hindered)
     }
 
     /// Rows of users in a table of an extension belong to whoever made the extension.
@@ -207,6 +212,24 @@ impl Load<'_> {
         let fault = self.fault(what);
         let why = self.context.mask.apply(why);
         Unproved::ByItself(Box::new(fault.evidence(text::shorten(&why, 400))))
+    }
+
+    /// What happens on the server says nothing of the backup.
+    fn hindered(&self, why: &str) -> Unproved {
+        let why = self.context.mask.apply(why);
+        let title = format!("{}: PostgreSQL could not do it", label(&self.dumped.owner));
+        let what = format!(
+            "the server failed while backup {} was restored",
+            self.backup.id
+        );
+        Unproved::Hindered(Box::new(
+            Fault::problem(title, what)
+                .evidence(self.url.redacted())
+                .evidence(text::shorten(&why, 400))
+                .why("that says nothing of the backup; the databases are as they were")
+                .next(by_hand::see(self.url))
+                .next(self.context.command("diagnose postgres")),
+        ))
     }
 
     fn differs(&self, differences: &[String]) -> Unproved {
@@ -247,7 +270,7 @@ pub async fn check_parts(context: &Context, backup: &Backup) -> Result<()> {
     let reporter = &context.reporter;
     reporter.tell("digests", Kind::Started, None, "reading all parts");
     let (path, copy) = (backup.path.clone(), manifest.clone());
-    let faults = tokio::task::spawn_blocking(move || copy.faults_of_parts(&path)).await;
+    let faults = super::reading(move |goes_on| copy.faults_of_parts(&path, goes_on)).await;
     let faults = faults.unwrap_or_else(|error| vec![error.to_string()]);
     if faults.is_empty() {
         let detail = format!(

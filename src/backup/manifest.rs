@@ -171,8 +171,12 @@ impl Manifest {
         files::write_new(&folder.join(SUMS), sums.as_bytes(), 0o600)
     }
 
-    /// What is wrong with the parts, one line each. Reads all of them.
-    pub fn faults_of_parts(&self, folder: &Path) -> Vec<String> {
+    /// What is wrong with the parts, one line each. Reads all of them, as long as `goes_on`.
+    pub fn faults_of_parts(
+        &self,
+        folder: &Path,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<Vec<String>> {
         let mut faults = Vec::new();
         for part in &self.parts {
             let path = folder.join(&part.path);
@@ -192,8 +196,9 @@ impl Manifest {
                 }
                 _ => {}
             }
-            match digest_of(&path) {
+            match digest_of(&path, goes_on) {
                 Ok(found) if found == part.sha256 => {}
+                Err(error) if !goes_on() => return Err(error),
                 Ok(_) => faults.push(format!(
                     "{} has another content than was written",
                     part.path
@@ -201,7 +206,7 @@ impl Manifest {
                 Err(error) => faults.push(format!("{} cannot be read: {error}", part.path)),
             }
         }
-        faults
+        Ok(faults)
     }
 
     /// The database of an owner.
@@ -215,10 +220,10 @@ impl Manifest {
     }
 }
 
-/// A part, as it lies there now.
-pub fn part(folder: &Path, path: &str) -> io::Result<Part> {
+/// A part, as it lies there now. Reads it, as long as `goes_on`.
+pub fn part(folder: &Path, path: &str, goes_on: &dyn Fn() -> bool) -> io::Result<Part> {
     let full = folder.join(path);
-    let sha256 = digest_of(&full)?;
+    let sha256 = digest_of(&full, goes_on)?;
     Ok(Part {
         path: path.to_owned(),
         bytes: std::fs::metadata(&full)?.len(),
@@ -226,11 +231,14 @@ pub fn part(folder: &Path, path: &str) -> io::Result<Part> {
     })
 }
 
-fn digest_of(path: &Path) -> io::Result<String> {
+fn digest_of(path: &Path, goes_on: &dyn Fn() -> bool) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 256 * 1024];
     loop {
+        if !goes_on() {
+            return Err(io::Error::other("nobody waits for its digest any more"));
+        }
         match file.read(&mut piece)? {
             0 => return Ok(hex(&hasher.finalize())),
             some => hasher.update(&piece[..some]),
@@ -274,10 +282,10 @@ pub(super) mod tests {
         let at = folder.path();
         std::fs::write(at.join("a.dump"), b"0123456789").unwrap();
         let mut made = manifest("1");
-        made.parts = vec![part(at, "a.dump").unwrap()];
+        made.parts = vec![part(at, "a.dump", &|| true).unwrap()];
         made.write(at).unwrap();
         assert_eq!(Manifest::read(at).unwrap(), made);
-        let faults = || made.faults_of_parts(at);
+        let faults = || made.faults_of_parts(at, &|| true).unwrap();
         assert_eq!(faults(), Vec::<String>::new());
         std::fs::write(at.join("a.dump"), b"0123456788").unwrap();
         assert_eq!(faults(), ["a.dump has another content than was written"]);
@@ -304,7 +312,7 @@ pub(super) mod tests {
         let at = folder.path();
         std::fs::write(at.join("a.dump"), b"x").unwrap();
         let mut made = manifest("1");
-        made.parts = vec![part(at, "a.dump").unwrap()];
+        made.parts = vec![part(at, "a.dump", &|| true).unwrap()];
         made.write(at).unwrap();
         let checked = std::process::Command::new("sha256sum")
             .args(["--check", "--strict", "--quiet", SUMS])

@@ -14,9 +14,12 @@ pub mod restore;
 pub mod retention;
 mod room;
 pub mod store;
+mod target;
 pub mod verify;
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -33,6 +36,18 @@ use crate::operation::lock::Lock;
 /// meanwhile. What replaces databases takes both.
 pub fn lock(state: &Path, operation: &str, again: &str) -> Result<Lock> {
     Lock::take_named(state, "backup.lock", operation, again)
+}
+
+/// Work that reads whole files, on a thread of its own. What it is given says whether anybody still
+/// waits for it: a runtime that ends (Ctrl-C) waits for such threads, and a file may have 40 GB.
+async fn reading<T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn() -> bool) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let waiting = Arc::new(());
+    let awaited = Arc::downgrade(&waiting);
+    let done = tokio::task::spawn_blocking(move || work(&|| awaited.strong_count() > 0)).await;
+    drop(waiting);
+    done.map_err(io::Error::other)?
 }
 
 /// The name of a database of ours beside the applications': always the same for one deployment, so

@@ -135,14 +135,8 @@ pub fn fitting(
     ))
 }
 
-/// Who makes databases on a database's server, if everything that a restore needs may be made there.
-pub async fn admin(database: &Database, extensions: &[&str], again: &str) -> Result<Admin> {
-    let admin = Admin::of(&database.url).await;
-    may(&admin, database, extensions, again).await?;
-    Ok(admin)
-}
-
-/// Whether all of that may be made; the fault names the grant that is missing.
+/// Whether everything that a restore needs may be made there; the fault names the grant that is
+/// missing.
 pub async fn may(
     admin: &Admin,
     database: &Database,

@@ -140,12 +140,12 @@ impl Store {
         std::iter::once(self.folder.as_path()).chain(self.others.iter().map(PathBuf::as_path))
     }
 
-    /// Folders that are not there now: a disk that is not plugged in.
+    /// Folders that cannot be looked into now: a disk that is not plugged in, or broken.
     pub fn absent(&self) -> Vec<&Path> {
         self.others
             .iter()
             .map(PathBuf::as_path)
-            .filter(|folder| !folder.is_dir())
+            .filter(|folder| fs::read_dir(folder).is_err())
             .collect()
     }
 
@@ -159,21 +159,15 @@ impl Store {
     }
 
     /// All that are complete, the newest first. One without a manifest is among them, since it was
-    /// complete once.
+    /// complete once. Those of an [absent](Self::absent) folder are not; only the usual one has to
+    /// be readable.
     pub fn list(&self) -> io::Result<Vec<Backup>> {
-        let mut found = Vec::new();
-        for folder in self.folders() {
-            let entries = match fs::read_dir(folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            for entry in entries {
-                let path = entry?.path();
-                if path.is_dir() && is_id(&path) {
-                    found.push(Backup::read(path));
-                }
-            }
-        }
+        let mut found = match in_folder(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            usual => usual?,
+        };
+        let others = self.others.iter().filter_map(|other| in_folder(other).ok());
+        found.extend(others.flatten());
         found.sort_by(|a, b| b.id.cmp(&a.id));
         Ok(found)
     }
@@ -231,11 +225,12 @@ impl Store {
     }
 
     /// Removes what a killed `ooy` has left: backups that were never complete, and such as were to be
-    /// removed. To be called with the lock of backups.
-    pub fn sweep(&self) -> io::Result<()> {
+    /// removed. What cannot be removed (a disk that is read-only now) hinders nobody. To be called
+    /// with the lock of backups.
+    pub fn sweep(&self) {
         for folder in self.folders() {
-            for entry in fs::read_dir(folder).into_iter().flatten() {
-                let path = entry?.path();
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
                 let name = path
                     .file_name()
                     .unwrap_or_default()
@@ -247,11 +242,10 @@ impl Store {
                     .or(hidden.strip_suffix(DELETED))
                     .and_then(|rest| rest.split_once('.'));
                 if whose.is_some_and(|(id, of)| is_id(Path::new(id)) && of == self.project) {
-                    fs::remove_dir_all(&path)?;
+                    let _ = fs::remove_dir_all(&path);
                 }
             }
         }
-        Ok(())
     }
 
     /// A folder for a backup that begins now: it is no backup before [`Partial::complete`].
@@ -330,6 +324,17 @@ impl Drop for Partial {
     }
 }
 
+fn in_folder(folder: &Path) -> io::Result<Vec<Backup>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && is_id(&path) {
+            found.push(Backup::read(path));
+        }
+    }
+    Ok(found)
+}
+
 fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![folder.to_owned()];
     for entry in fs::read_dir(folder)? {
@@ -397,7 +402,7 @@ mod tests {
         let left = partial.path.clone();
         std::mem::forget(partial);
         assert!(left.exists());
-        store.sweep().unwrap();
+        store.sweep();
         assert!(!left.exists());
         store.remove(&first).unwrap();
         assert_eq!(ids(&store), [second.id]);
@@ -410,7 +415,7 @@ mod tests {
         let mut other = store.clone();
         other.project = "other".to_owned();
         let theirs = other.begin(&store.folder).unwrap();
-        store.sweep().unwrap();
+        store.sweep();
         assert!(theirs.path.exists());
         let mut of_other = manifest(&theirs.id);
         of_other.project = "other".to_owned();
@@ -447,6 +452,12 @@ mod tests {
         let made = partial.complete().unwrap();
         assert_eq!(store.list().unwrap()[0].path, made.path);
         assert_eq!(store.absent(), Vec::<&Path>::new());
+        // Something else lies in its place now.
+        let broken = folder.path().join("broken");
+        fs::write(&broken, "").unwrap();
+        store.remember(&broken).unwrap();
+        assert_eq!(store.absent(), [broken.as_path()]);
+        assert_eq!(store.list().unwrap().len(), 1);
         let fault = store.find("20200101-000000", "ooy restore 20200101-000000");
         assert_eq!(
             fault.unwrap_err().next,

@@ -3,15 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::load::{Load, Unproved, check_parts, usable};
-use super::prepare;
 use super::store::Backup;
-use crate::deployment::settings::Database;
+use super::target::Target;
 use crate::fault::{Fault, Result};
 use crate::host::disk::human;
 use crate::host::postgres::admin::Admin;
-use crate::host::postgres::programs;
 use crate::lifecycle::Context;
-use crate::lifecycle::surroundings::label;
 use crate::operation::Kind;
 
 /// What scratch databases are called.
@@ -37,13 +34,10 @@ pub async fn plan(
     let manifest = usable(context, backup)?;
     let mut lines = Vec::new();
     for dumped in &manifest.databases {
-        let database = of(context, &dumped.owner)?;
-        prepare::reach(&database).await?;
-        let extensions = dumped.census.extension_names();
-        let admin = prepare::admin(&database, &extensions, again).await?;
+        let (target, _) = Target::for_load(context, dumped, again).await?;
         let detail = format!(
             "restored as {} into a scratch database ({} for a moment), compared, dropped",
-            admin.label(),
+            target.admin.label(),
             human(dumped.bytes)
         );
         lines.push((dumped.owner.clone(), detail));
@@ -63,16 +57,8 @@ pub async fn verify(context: &Context, backup: &Backup, again: &str) -> Result<P
     }
     let mut rows = 0;
     for dumped in &manifest.databases {
-        let database = of(context, &dumped.owner).map_err(one)?;
-        let about = prepare::reach(&database).await.map_err(one)?;
-        let installed = programs::all().await;
-        let (version, made_by) = (&about.version, dumped.pg_dump_number);
-        let programs = prepare::fitting(&installed, version, made_by, &database.url, again);
-        let programs = programs.map_err(one)?;
-        let extensions = dumped.census.extension_names();
-        let admin = prepare::admin(&database, &extensions, again)
-            .await
-            .map_err(one)?;
+        let found = Target::for_load(context, dumped, again).await;
+        let (Target { database, admin }, programs) = found.map_err(one)?;
         let into = super::beside(&context.settings, SCRATCH, &dumped.owner);
         let load = Load {
             context,
@@ -165,21 +151,4 @@ pub async fn sweep(context: &Context) {
             }
         }
     }
-}
-
-/// The database of an owner, as the settings have it now.
-pub fn of(context: &Context, owner: &str) -> Result<Database> {
-    let mut all = context.settings.databases().into_iter();
-    all.find(|database| database.owner == owner).ok_or_else(|| {
-        Box::new(
-            Fault::problem(
-                format!("{}: not in this deployment", label(owner)),
-                format!(
-                    "the backup holds a database of {owner}, of which the settings know nothing"
-                ),
-            )
-            .why("nothing was begun")
-            .next(context.command("config env")),
-        )
-    })
 }

@@ -66,7 +66,7 @@ fn operate<T>(
                 .iter()
                 .any(|fault| fault.kind == FaultKind::Interrupted);
             if interrupted {
-                let _ = Store::of(&context.settings).sweep();
+                Store::of(&context.settings).sweep();
                 let _ = block(async {
                     verify::sweep(context).await;
                     Ok(())

@@ -16,13 +16,10 @@ use super::kept::{self, Kept};
 use super::load::{self, needs, usable};
 use super::manifest::{Dumped, Manifest};
 use super::store::Backup;
-use super::verify::of;
+use super::target::{Target, unanswered};
 use super::{beside, prepare};
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
-use crate::host::postgres::admin::Admin;
-use crate::host::postgres::by_hand;
-use crate::host::postgres::programs::{self, Programs};
 use crate::lifecycle::Context;
 use crate::lifecycle::surroundings::label;
 
@@ -90,68 +87,6 @@ pub fn writers_of(state: &State) -> Vec<&'static str> {
         .collect()
 }
 
-/// A database with all that is needed to put one in its place.
-pub(super) struct Target {
-    database: crate::deployment::settings::Database,
-    admin: Admin,
-    programs: Programs,
-}
-
-impl Target {
-    /// Looks at the server. `dumped`: what will be restored, if anything will.
-    async fn look(
-        context: &Context,
-        owner: &str,
-        dumped: Option<&Dumped>,
-        again: &str,
-    ) -> Result<Self> {
-        let database = of(context, owner)?;
-        let extensions = dumped.map_or(Vec::new(), |dumped| dumped.census.extension_names());
-        let admin = Admin::of(&database.url).await;
-        // The database need not be there: a superuser does not go through it.
-        if matches!(admin, Admin::Role(_)) {
-            prepare::reach(&database).await?;
-        }
-        prepare::may(&admin, &database, &extensions, again).await?;
-        let version = admin
-            .version()
-            .await
-            .map_err(|why| unanswered(context, &database, &why))?;
-        let made_by = dumped.map_or(0, |dumped| dumped.pg_dump_number);
-        let installed = programs::all().await;
-        let programs = prepare::fitting(&installed, &version, made_by, &database.url, again)?;
-        Ok(Self {
-            database,
-            admin,
-            programs,
-        })
-    }
-
-    async fn names(&self, context: &Context) -> Result<BTreeSet<String>> {
-        let all = self.admin.databases().await;
-        let all = all.map_err(|why| unanswered(context, &self.database, &why))?;
-        Ok(all.into_iter().collect())
-    }
-}
-
-fn unanswered(
-    context: &Context,
-    database: &crate::deployment::settings::Database,
-    why: &str,
-) -> Box<Fault> {
-    Box::new(
-        Fault::problem(
-            format!("{}: PostgreSQL refuses", label(database.owner)),
-            "what has to be done with its databases could not be done",
-        )
-        .evidence(database.url.redacted())
-        .evidence(context.mask.apply(why))
-        .why("a restore that has begun is finished, or taken back, by `ooy resume`")
-        .next(by_hand::see(&database.url))
-        .next(context.command("resume")),
-    )
-}
-
 /// Looks at everything; changes nothing.
 pub async fn plan(
     context: &Context,
@@ -167,7 +102,7 @@ pub async fn plan(
     let now = options.began.unwrap_or_else(Timestamp::now);
     let (state, bytes, made_at, proved, by) = match source {
         Source::Backup(backup) => of_backup(context, backup, options, again, now).await?,
-        Source::Kept(kept) => of_kept(context, kept, again, now).await.map_err(one)?,
+        Source::Kept(kept) => of_kept(context, kept, now).await.map_err(one)?,
     };
     let stops = running(context, &state, again).await.map_err(one)?;
     Ok(Plan {
@@ -203,8 +138,8 @@ async fn of_backup(
     let mut by = String::new();
     let mut disks: Vec<(std::path::PathBuf, u64)> = Vec::new();
     for dumped in &chosen {
-        let target = match Target::look(context, &dumped.owner, Some(dumped), again).await {
-            Ok(target) => target,
+        let target = match Target::for_load(context, dumped, again).await {
+            Ok((target, _)) => target,
             Err(fault) => {
                 prepare::add(&mut faults, *fault);
                 continue;
@@ -306,8 +241,8 @@ fn chosen<'a>(
     options.owners.iter().map(find).collect()
 }
 
-async fn of_kept(context: &Context, kept: &Kept, again: &str, now: Timestamp) -> Result<Parts> {
-    let target = Target::look(context, &kept.owner, None, again).await?;
+async fn of_kept(context: &Context, kept: &Kept, now: Timestamp) -> Result<Parts> {
+    let target = Target::look(context, &kept.owner).await?;
     let names = target.names(context).await?;
     if !names.contains(&kept.name) {
         return Err(Box::new(
@@ -384,7 +319,7 @@ pub async fn check(context: &Context, source: &Source) -> Result<()> {
 
 /// Drops a database that a restore has kept. To be called with the lock of backups.
 pub async fn drop_kept(context: &Context, kept: &Kept) -> Result<()> {
-    let target = Target::look(context, &kept.owner, None, &context.command("backup list")).await?;
+    let target = Target::look(context, &kept.owner).await?;
     let database = &target.database;
     // Somebody may have named the application's own.
     if context

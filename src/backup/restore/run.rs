@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::state::{self, Phase, Replaced, State, renames};
-use super::{Target, search, unanswered, writers_of};
+use super::{search, writers_of};
 use crate::backup::kept::{self, Kept};
 use crate::backup::load::{Load, Unproved};
 use crate::backup::manifest::Dumped;
 use crate::backup::store::Store;
+use crate::backup::target::{Target, unanswered};
 use crate::backup::{Backup, load};
 use crate::fault::{Fault, Result};
 use crate::lifecycle::Context;
@@ -82,9 +83,7 @@ async fn drive(context: &Context, mut state: State, again: &str) -> Result<Resto
     }
     if state.phase == Phase::Swapping {
         for replaced in &state.databases {
-            swap(context, &state, replaced, false, again)
-                .await
-                .map_err(one)?;
+            swap(context, &state, replaced, false).await.map_err(one)?;
         }
         state.phase = Phase::Starting;
         note(context, &state)?;
@@ -100,8 +99,7 @@ async fn load_all(context: &Context, state: &State, again: &str) -> Result<()> {
         let Some(dumped) = manifest.database(&replaced.owner) else {
             continue;
         };
-        let target = Target::look(context, &replaced.owner, Some(dumped), again).await?;
-        load_one(context, &backup, dumped, replaced, &target).await?;
+        load_one(context, &backup, dumped, replaced, again).await?;
     }
     Ok(())
 }
@@ -111,14 +109,15 @@ async fn load_one(
     backup: &Backup,
     dumped: &Dumped,
     replaced: &Replaced,
-    target: &Target,
+    again: &str,
 ) -> Result<()> {
+    let (target, programs) = Target::for_load(context, dumped, again).await?;
     let load = Load {
         context,
         step: "restore",
         backup,
         dumped,
-        programs: &target.programs,
+        programs: &programs,
         admin: &target.admin,
         url: &target.database.url,
         into: &replaced.new,
@@ -150,14 +149,8 @@ fn backup_of(context: &Context, state: &State) -> Result<Backup> {
 }
 
 /// Lets a database change places, as far as that has not happened yet.
-async fn swap(
-    context: &Context,
-    state: &State,
-    replaced: &Replaced,
-    undo: bool,
-    again: &str,
-) -> Result<()> {
-    let target = Target::look(context, &replaced.owner, None, again).await?;
+async fn swap(context: &Context, state: &State, replaced: &Replaced, undo: bool) -> Result<()> {
+    let target = Target::look(context, &replaced.owner).await?;
     let refused = |why: String| unanswered(context, &target.database, &why);
     let names = target.names(context).await?;
     let Some(renames) = renames(replaced, undo, |name| names.contains(name)) else {
@@ -222,9 +215,7 @@ async fn finish(
     let undo = state.phase == Phase::Undoing;
     if undo {
         for replaced in &state.databases {
-            swap(context, &state, replaced, true, again)
-                .await
-                .map_err(one)?;
+            swap(context, &state, replaced, true).await.map_err(one)?;
         }
     } else if state
         .databases

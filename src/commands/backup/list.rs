@@ -61,7 +61,7 @@ pub fn run(ui: &Ui, places: &Places) -> Outcome {
     }
     for folder in store.absent() {
         ui.say(&format!(
-            "! {} is not there; backups in it are not shown",
+            "! {} cannot be read now; backups in it are not shown",
             folder.display()
         ));
     }

@@ -146,6 +146,26 @@ impl Restore<'_> {
     }
 }
 
+/// Whether a complaint of `pg_restore` is of what the server lacks or suffers, and would be the same
+/// with any other dump: room, memory, connections, or that it was stopped. In English only: libpq's
+/// own words always are here, a server's mostly.
+pub fn is_the_servers(complaint: &str) -> bool {
+    [
+        "No space left on device",
+        "Input/output error",
+        "Read-only file system",
+        "out of memory",
+        "out of shared memory",
+        "server closed the connection unexpectedly",
+        "connection to server",
+        "terminating connection",
+        "the database system is",
+        "no connection to the server",
+    ]
+    .iter()
+    .any(|words| complaint.contains(words))
+}
+
 /// A file that goes when this does.
 struct Gone<'a>(&'a Path);
 

@@ -3,10 +3,14 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Home, read_env, surroundings};
+use crate::harness::{Home, Ran, executable, read_env, sql, surroundings, until};
+
+/// What takes longer never comes.
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Something of every type and kind of object that the applications have.
 pub const EVERYTHING: &str = include_str!("everything.sql");
@@ -29,6 +33,33 @@ impl Home {
             .unwrap();
         assert!(output.status.success(), "{:?} {output:?}", arguments);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Nothing is listed, and nothing lies in the folder of backups.
+    #[track_caller]
+    pub fn has_no_backup(&self) {
+        assert_eq!(self.backups().len(), 0);
+        assert_eq!(self.databases_beside(), Vec::<String>::new());
+        let left: Vec<_> = std::fs::read_dir(self.folder.join("backups"))
+            .into_iter()
+            .flatten()
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// `ooy` after a command of a shell, in mounts of its own.
+    pub fn after(&self, preparation: &str, arguments: &[&str]) -> Ran {
+        let script = format!("{preparation} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", &script])
+            .arg(executable())
+            .arg("--home")
+            .arg(&self.folder)
+            .args(arguments)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null());
+        Ran::of(&command.output().unwrap())
     }
 
     /// A program of PostgreSQL's that logs in as the application's role.
@@ -74,7 +105,7 @@ impl Home {
         let lines = text.lines().filter(|line| !line.contains("restrict "));
         let mut lines: Vec<&str> = lines.collect();
         lines.sort_unstable();
-        let settings = crate::harness::sql(
+        let settings = sql(
             "postgres",
             &format!(
                 "SELECT coalesce(string_agg(s, ' ' ORDER BY s), '') FROM pg_db_role_setting r \
@@ -118,7 +149,7 @@ impl Home {
             .output()
             .unwrap();
         let digest = String::from_utf8_lossy(&digest.stdout).trim().to_owned();
-        let all = crate::harness::sql("postgres", "SELECT datname FROM pg_database ORDER BY 1");
+        let all = sql("postgres", "SELECT datname FROM pg_database ORDER BY 1");
         all.lines()
             .filter(|name| {
                 name.contains(&digest)
@@ -150,10 +181,55 @@ impl Home {
     /// Drops what a test of restores has kept.
     pub fn drop_databases_beside(&self) {
         for name in self.databases_beside() {
-            crate::harness::sql(
+            sql(
                 "postgres",
                 &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
             );
         }
     }
+}
+
+/// A table that nobody else may read: a dump waits for it.
+pub struct Held {
+    child: std::process::Child,
+    name: String,
+}
+
+impl Held {
+    pub fn table(home: &Home, owner: &str, table: &str) -> Self {
+        let name = format!("held-{}", home.database(owner));
+        let child = home
+            .client("psql", owner)
+            .env("PGAPPNAME", &name)
+            .args(["-X", "-d", &home.database(owner), "-c"])
+            .arg(format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
+            ))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the table is locked", LIMIT, || {
+            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+                        AND relation = ";
+            home.as_role(owner, &format!("{held}'{table}'::regclass")) == "1"
+        });
+        Self { child, name }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The server would go on sleeping without its client.
+        let end =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ";
+        sql("postgres", &format!("{end}left('{}', 63)", self.name));
+        let _ = self.child.wait();
+    }
+}
+
+pub fn dumping(home: &Home) -> bool {
+    let text = std::fs::read_to_string(home.folder.join("state/journal.jsonl")).unwrap_or_default();
+    let last = text.lines().last().unwrap_or_default();
+    last.contains("\"step\":\"dump\"") && last.contains("\"started\"")
 }

@@ -2,7 +2,9 @@
 
 mod common;
 pub mod damage;
+mod disks;
 mod killed;
+mod proof;
 mod refused;
 mod restore;
 pub mod round;

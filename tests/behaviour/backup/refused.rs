@@ -4,42 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use super::common::{Held, LIMIT, dumping};
 use super::damage::seal_again;
 use super::round::tidy;
-use crate::harness::{Home, Ran, executable, sql, surroundings, until};
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-impl Home {
-    /// Nothing is listed, and nothing lies in the folder of backups.
-    #[track_caller]
-    fn has_no_backup(&self) {
-        assert_eq!(self.backups().len(), 0);
-        assert_eq!(self.databases_beside(), Vec::<String>::new());
-        let left: Vec<_> = std::fs::read_dir(self.folder.join("backups"))
-            .into_iter()
-            .flatten()
-            .collect();
-        assert!(left.is_empty(), "{left:?}");
-    }
-
-    /// `ooy` after a command of a shell, in mounts of its own.
-    fn after(&self, preparation: &str, arguments: &[&str]) -> Ran {
-        let script = format!("{preparation} && exec \"$0\" \"$@\"");
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "sh", "-c", &script])
-            .arg(executable())
-            .arg("--home")
-            .arg(&self.folder)
-            .args(arguments)
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null());
-        Ran::of(&command.output().unwrap())
-    }
-}
+use crate::harness::{Home, Ran, sql, surroundings, until};
 
 #[test]
 fn without_fitting_programs_there_is_no_backup() {
@@ -246,51 +215,6 @@ fn what_is_not_a_backup_of_this_deployment_is_not_restored() {
     );
 }
 
-/// A table that nobody else may read: a dump waits for it.
-struct Held {
-    child: std::process::Child,
-    name: String,
-}
-
-impl Held {
-    fn table(home: &Home, owner: &str, table: &str) -> Self {
-        let name = format!("held-{}", home.database(owner));
-        let child = home
-            .client("psql", owner)
-            .env("PGAPPNAME", &name)
-            .args(["-X", "-d", &home.database(owner), "-c"])
-            .arg(format!(
-                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
-            ))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("the table is locked", LIMIT, || {
-            let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
-                        AND relation = ";
-            home.as_role(owner, &format!("{held}'{table}'::regclass")) == "1"
-        });
-        Self { child, name }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // The server would go on sleeping without its client.
-        let end =
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ";
-        sql("postgres", &format!("{end}left('{}', 63)", self.name));
-        let _ = self.child.wait();
-    }
-}
-
-fn dumping(home: &Home) -> bool {
-    let text = std::fs::read_to_string(home.folder.join("state/journal.jsonl")).unwrap_or_default();
-    let last = text.lines().last().unwrap_or_default();
-    last.contains("\"step\":\"dump\"") && last.contains("\"started\"")
-}
-
 #[test]
 fn a_second_one_does_not_begin_and_a_signal_leaves_nothing() {
     let home = Home::with_only_databases("twobackups");
@@ -372,105 +296,4 @@ fn the_hook_gets_the_finished_backup_and_its_failure_is_told() {
     home.ooy(&["--yes", "backup", "create", "--database", "casepro"])
         .expect(1);
     assert_eq!(home.backups().len(), 3, "they stand all the same");
-}
-
-/// A small disk of its own, in memory.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(home: &Home, size: &str) -> Self {
-        let at = home.folder.join("disk");
-        std::fs::create_dir_all(&at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
-            .arg(&at)
-            .status();
-        assert!(mounted.unwrap().success());
-        Self(at)
-    }
-
-    fn path(&self) -> String {
-        self.0.display().to_string()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// Random bytes do not shrink: it is larger than was foreseen.
-fn fill_with_noise(home: &Home, rows: u32) {
-    home.as_role(
-        "contentrepo",
-        &format!(
-            "CREATE TABLE noise AS SELECT n, (SELECT string_agg(md5(random()::text || n || i), '') \
-             FROM generate_series(1, 60) i) AS text FROM generate_series(1, {rows}) n"
-        ),
-    );
-}
-
-#[test]
-fn a_disk_that_fills_up_keeps_its_reserve_and_nothing_half_is_listed() {
-    let home = Home::with_only_databases("fullbackup");
-    fill_with_noise(&home, 20_000);
-    let disk = Disk::mount(&home, "40m");
-    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=20");
-    let only = [
-        "--yes",
-        "backup",
-        "create",
-        "--database",
-        "contentrepo",
-        "--to",
-    ];
-    let ran = home.ooy(&[&only[..], &[&disk.path()]].concat()).expect(1);
-    assert!(ran.stderr.contains("not enough room"), "{}", ran.stderr);
-    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0);
-    // Without a reserve it is PostgreSQL's program that finds no room.
-    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=0");
-    let filler = disk.0.join("filler");
-    std::fs::write(&filler, vec![1; 25 << 20]).unwrap();
-    let ran = home.ooy(&[&only[..], &[&disk.path()]].concat()).expect(1);
-    assert!(ran.stderr.contains("next"), "{}", ran.stderr);
-    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 1);
-    home.has_no_backup();
-}
-
-#[test]
-fn a_folder_that_is_not_there_or_goes_away_is_told() {
-    let home = Home::with_only_databases("unplugged");
-    home.as_role("contentrepo", "CREATE TABLE a AS SELECT 1 AS n");
-    let only = [
-        "--yes",
-        "backup",
-        "create",
-        "--database",
-        "contentrepo",
-        "--to",
-    ];
-    let nowhere = home.folder.join("nowhere").display().to_string();
-    let ran = home.ooy(&[&only[..], &[&nowhere]].concat()).expect(2);
-    insta::assert_snapshot!("no-folder", tidy(&home, &ran.stderr));
-    // The disk goes while the dump waits for a table.
-    home.set("DISK_RESERVE_MB", "DISK_RESERVE_MB=1");
-    let disk = Disk::mount(&home, "40m");
-    let held = Held::table(&home, "contentrepo", "a");
-    let child = home
-        .command(&[&only[..], &[&disk.path()]].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    until("it dumps", LIMIT, || dumping(&home));
-    drop(disk);
-    drop(held);
-    let ran = Ran::of(&child.wait_with_output().unwrap()).expect(1);
-    assert!(
-        ran.stderr.contains("not written") || ran.stderr.contains("not backed up"),
-        "{}",
-        ran.stderr
-    );
-    home.has_no_backup();
 }

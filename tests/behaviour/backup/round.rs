@@ -174,7 +174,7 @@ fn a_backup_in_another_folder_is_found_again() {
     std::fs::rename(&disk, home.folder.join("unplugged")).unwrap();
     let listed = home.ooy(&["backup", "list"]).expect(0);
     assert!(
-        listed.stderr.contains("usb is not there"),
+        listed.stderr.contains("usb cannot be read now"),
         "{}",
         listed.stderr
     );
