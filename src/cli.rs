@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
 mod calls;
+mod upgrade;
 
 pub use backup::{
     Backup, BackupCommand, BackupCreate, BackupDelete, BackupVerify, Owner, Restore, Resume,
@@ -14,6 +15,7 @@ pub use backup::{
 pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
+pub use upgrade::{Application, Rollback, Upgrade};
 
 /// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
 #[derive(Debug, Parser)]
@@ -161,6 +163,17 @@ pub enum Command {
   ooy restore 20261126-023000 --dry-run
   ooy restore rapidpro_before_20261126_031500")]
     Restore(Restore),
+    /// Take an application to another version, release by release, with a proved way back
+    #[command(after_help = "Examples:
+  ooy upgrade rapidpro --dry-run
+  ooy upgrade rapidpro --to 7.4.2
+  ooy upgrade casepro")]
+    Upgrade(Upgrade),
+    /// Go back to the version and the database from before the last upgrade
+    #[command(after_help = "Examples:
+  ooy rollback --dry-run
+  ooy rollback --accept-loss-since 2026-11-26T02:15:00Z")]
+    Rollback(Rollback),
     /// Finish what was cut off in the middle, or take it back
     #[command(after_help = "Examples:
   ooy resume

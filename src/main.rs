@@ -16,6 +16,7 @@ mod operation;
 mod rapidpro;
 mod remedy;
 mod ui;
+mod upgrade;
 mod watch;
 
 use std::ffi::OsString;

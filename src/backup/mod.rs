@@ -7,14 +7,14 @@ pub mod create;
 pub mod delete;
 mod forecast;
 pub mod kept;
-mod load;
+pub mod load;
 pub mod manifest;
-mod prepare;
+pub mod prepare;
 pub mod restore;
 pub mod retention;
 mod room;
 pub mod store;
-mod target;
+pub mod target;
 pub mod verify;
 
 use std::io;

@@ -80,7 +80,7 @@ pub fn unanswered(context: &Context, database: &Database, why: &str) -> Box<Faul
 }
 
 /// The database of an owner, as the settings have it now.
-fn of(context: &Context, owner: &str) -> Result<Database> {
+pub fn of(context: &Context, owner: &str) -> Result<Database> {
     let mut all = context.settings.databases().into_iter();
     all.find(|database| database.owner == owner).ok_or_else(|| {
         Box::new(

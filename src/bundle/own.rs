@@ -98,9 +98,10 @@ pub async fn rendered(setting: &Setting) -> Result<Part, String> {
         Ok(text) => part = part.file("rendered/compose.yaml", redactor.text(&text)),
         Err(fault) => {
             let why = format!("{}; as it is written instead", fault.title);
-            part = part
-                .without("compose.yaml with its values", why)
-                .file("rendered/compose.yaml", redactor.text(&render::compose()));
+            part = part.without("compose.yaml with its values", why).file(
+                "rendered/compose.yaml",
+                redactor.text(&render::compose(&context.settings)),
+            );
         }
     }
     for (name, text) in render::nginx(&context.settings) {

@@ -17,6 +17,7 @@ mod restore;
 mod start;
 mod status;
 mod stop;
+mod upgrade;
 mod watch;
 
 use std::future::Future;
@@ -90,6 +91,8 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Bundle(arguments) => bundle::run(&ui, &places, arguments),
         Command::Backup(arguments) => backup::run(&ui, &places, arguments),
         Command::Restore(arguments) => restore::run(&ui, &places, arguments),
+        Command::Upgrade(arguments) => upgrade::run(&ui, &places, arguments),
+        Command::Rollback(arguments) => upgrade::roll_back(&ui, &places, arguments),
         Command::Resume(arguments) => restore::resume(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.

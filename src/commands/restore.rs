@@ -184,6 +184,9 @@ fn conclude(ui: &Ui, places: &Places, restored: &Restored) {
 }
 
 pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Outcome {
+    if let Some(code) = super::upgrade::resume(ui, places, arguments)? {
+        return Ok(code);
+    }
     let context = context(ui, places, "resume")?;
     let unfinished = state::read(&places.state).map_err(|error| unreadable(places, &error))?;
     let Some(unfinished) = unfinished else {

@@ -25,6 +25,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
         .graph
         .with_needs(named.iter().map(String::as_str));
     super::restore::in_the_way(&context, &chosen)?;
+    super::upgrade::in_the_way(&context, &chosen)?;
     let outcome = block_interruptible(&again, async {
         let outcome = if arguments.at_boot {
             let patience = Duration::from_secs(arguments.patience);

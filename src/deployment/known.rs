@@ -80,6 +80,20 @@ fi
     ),
 };
 
+/// Casepro migrates by itself whenever it starts; before an upgrade it is done where its progress is
+/// seen.
+pub const CASEPRO_MIGRATIONS: ReleaseTask = ReleaseTask {
+    user: None,
+    script: concat!(
+        r#"set -e
+cd /app
+# From casepro-docker 1.10 on Django is found only in poetry's environment.
+if command -v poetry >/dev/null; then . "$(poetry env info --path)/bin/activate"; fi
+"#,
+        migrate!("python")
+    ),
+};
+
 /// As root: the volumes of a new deployment belong to root, and the image's user could write
 /// neither static files nor media.
 const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
@@ -90,7 +104,10 @@ cd /app
 if [ "$(cat static/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
   echo 'ooy-step: static files'
   python manage.py collectstatic --noinput
-  chown -R wagtail: static media
+  # The image's own user: wagtail, and from v0.0.101 on django.
+  for user in wagtail django; do
+    if grep -q "^$user:" /etc/passwd; then chown -R "$user:" static media; break; fi
+  done
   printf '%s' "$OOY_RELEASE" > static/.ooy-release
 fi
 "#,

@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::embedded;
+use super::of_versions;
 use super::settings::Settings;
 use crate::fault::{Fault, Result};
 use crate::host::{files, text};
@@ -20,6 +21,13 @@ const NAMES: &[&str] = &[
     "REQUEST_TIMEOUT",
     "UPLOAD_MAX_SIZE",
 ];
+
+/// How the files in nginx's folder begin whose presence closes an application's pages. They come and
+/// go while nginx runs, and belong to whoever upgrades.
+pub const CLOSED: &str = "closed-";
+
+/// The port of nginx, in the deployment's network only, on which nothing is closed.
+pub const TRIAL_PORT: u16 = 8082;
 
 /// The file that compose is given as its .env file, beside compose.yaml: a real one of the
 /// working directory must not be read, and version 1.29 takes regular files only.
@@ -45,9 +53,11 @@ pub struct Rendered {
     pub nginx_digest: String,
 }
 
-/// The embedded compose file, as it is written. It holds names of settings, not their values.
-pub fn compose() -> String {
-    embedded::text("compose.yaml").unwrap_or_default()
+/// The embedded compose file, as it is written for the versions that the settings name. It holds
+/// names of settings, not their values.
+pub fn compose(settings: &Settings) -> String {
+    let text = embedded::text("compose.yaml").unwrap_or_default();
+    of_versions::text(&text, |setting| settings.get(setting))
 }
 
 /// nginx's files: path below `nginx/` and content.
@@ -65,9 +75,15 @@ pub fn nginx(settings: &Settings) -> Vec<(String, String)> {
 }
 
 fn fill(text: &str, settings: &Settings) -> String {
-    NAMES.iter().fold(text.to_owned(), |text, name| {
+    let text = text.replace("{{TRIAL_PORT}}", &TRIAL_PORT.to_string());
+    NAMES.iter().fold(text, |text, name| {
         text.replace(&format!("{{{{{name}}}}}"), settings.get(name))
     })
+}
+
+fn is_door(path: &str) -> bool {
+    path.strip_prefix("nginx/")
+        .is_some_and(|name| name.starts_with(CLOSED))
 }
 
 impl Rendered {
@@ -75,7 +91,7 @@ impl Rendered {
     pub fn new(settings: &Settings) -> Self {
         let mut hasher = Sha256::new();
         let mut files = vec![
-            ("compose.yaml".to_owned(), compose()),
+            ("compose.yaml".to_owned(), compose(settings)),
             (
                 NO_ENV.to_owned(),
                 "# Empty: compose gets its values from ooy.\n".to_owned(),
@@ -120,7 +136,7 @@ impl Rendered {
         }
         for entry in std::fs::read_dir(folder.join("nginx"))? {
             let path = format!("nginx/{}", entry?.file_name().to_string_lossy());
-            if !ours.clone().any(|(known, _)| *known == path) {
+            if !is_door(&path) && !ours.clone().any(|(known, _)| *known == path) {
                 found.push((path, Difference::Foreign));
             }
         }
@@ -144,6 +160,7 @@ impl Rendered {
                 let entry = entry?;
                 let path = format!("nginx/{}", entry.file_name().to_string_lossy());
                 if entry.file_type()?.is_file()
+                    && !is_door(&path)
                     && !self.files.iter().any(|(known, _)| *known == path)
                 {
                     std::fs::remove_file(entry.path())?;

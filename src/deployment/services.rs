@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::compose_file::{ComposeService, duration, interpolate, merge, needs as needs_of, read};
-use super::embedded;
 use super::graph::{Cycle, Graph};
+pub use super::known::CASEPRO_MIGRATIONS;
 use super::known::KNOWN;
 use super::settings::Settings;
 use crate::fault::{Fault, Result};
@@ -90,17 +90,16 @@ impl Stack {
     /// The services of the embedded file and of the operator's own additions.
     pub fn load(settings: &Settings) -> Result<Self> {
         let again = settings.places.command("config --check");
-        let mut merged =
-            read(&embedded::text("compose.yaml").unwrap_or_default()).map_err(|error| {
-                // Guarded by a test: the embedded file is what this executable was built from.
-                Fault::problem(
-                    "compose.yaml: cannot be read",
-                    "the embedded compose file is damaged",
-                )
-                .evidence(error)
-                .why("nothing can be started without it")
-                .next("ooy self-update")
-            })?;
+        let mut merged = read(&super::render::compose(settings)).map_err(|error| {
+            // Guarded by a test: the embedded file is what this executable was built from.
+            Fault::problem(
+                "compose.yaml: cannot be read",
+                "the embedded compose file is damaged",
+            )
+            .evidence(error)
+            .why("nothing can be started without it")
+            .next("ooy self-update")
+        })?;
         let path = &settings.places.compose_override;
         match std::fs::read_to_string(path) {
             Ok(text) => {
@@ -229,6 +228,7 @@ impl Stack {
 
 #[cfg(test)]
 mod tests {
+    use super::super::embedded;
     use super::*;
 
     fn embedded_stack() -> Stack {

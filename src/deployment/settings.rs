@@ -87,6 +87,17 @@ impl Settings {
             .all(|key| missing(key.name))
     }
 
+    /// The same with other values for some settings.
+    pub fn with(&self, changes: &[(String, String)]) -> Self {
+        let mut other = self.clone();
+        for (name, value) in changes {
+            if let Some(present) = other.values.get_mut(name.as_str()) {
+                present.clone_from(value);
+            }
+        }
+        other
+    }
+
     /// What is wrong as one fault; nothing wrong is none.
     pub fn fault(places: &Places, wrong: Vec<String>) -> Option<Fault> {
         let shown = places.env_file.display();

@@ -68,7 +68,7 @@ fn inputs(context: &Context) -> Option<String> {
     }
     inputs.add(settings.project().as_bytes());
     inputs.add(settings.places.own_folder().as_os_str().as_encoded_bytes());
-    inputs.add(render::compose().as_bytes());
+    inputs.add(render::compose(settings).as_bytes());
     for (name, value) in settings.environment(&context.rendered.nginx_digest) {
         inputs.add(name.as_bytes());
         inputs.add(value.as_bytes());

@@ -31,6 +31,12 @@ impl Engine {
         }
     }
 
+    /// Bytes that an image takes on this host; `None`: it is not here.
+    pub async fn image_bytes(&self, reference: &str) -> Option<u64> {
+        let image = self.docker.inspect_image(reference).await.ok()?;
+        u64::try_from(image.size?).ok()
+    }
+
     /// Pulls an image and reports progress as it comes.
     pub async fn pull(
         &self,

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use super::Context;
 use super::observe::{Action, Observed, withdraw};
 use super::surroundings::{Migrations, Underway};
-use crate::engine::Error;
 use crate::engine::containers::State;
+use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::{certs, disk, ports, sysctl};
 use crate::operation::Kind;
@@ -55,7 +55,7 @@ pub async fn run(
                     .tell("pull", Kind::Planned, None, format!("pull {image}"));
             }
         } else {
-            faults.extend(pull(context, observed, &missing).await);
+            faults.extend(pull(context, &observed.engine, &missing).await);
             for image in missing {
                 let id = observed.engine.image_id(&image).await.ok().flatten();
                 observed.images.insert(image, id);
@@ -371,7 +371,7 @@ fn missing_images(observed: &Observed) -> BTreeSet<String> {
 }
 
 /// Pulls all at the same time; what cannot be pulled is a fault each.
-async fn pull(context: &Context, observed: &Observed, images: &BTreeSet<String>) -> Vec<Fault> {
+pub async fn pull(context: &Context, engine: &Engine, images: &BTreeSet<String>) -> Vec<Fault> {
     let began = Instant::now();
     context.reporter.tell(
         "pull",
@@ -381,8 +381,7 @@ async fn pull(context: &Context, observed: &Observed, images: &BTreeSet<String>)
     );
     let results = join_all(images.iter().map(|image| async move {
         let mut told = Instant::now() - Duration::from_secs(1);
-        let pulled = observed
-            .engine
+        let pulled = engine
             .pull(image, |progress| {
                 if told.elapsed() >= Duration::from_millis(500) {
                     told = Instant::now();

@@ -477,20 +477,26 @@ fn next_number() -> usize {
     number
 }
 
-/// The stand-in image of a service with the tag it was built with.
+/// The stand-in image of a service: of several the one with the tag that is the default.
 pub fn stand_in(service: &str) -> String {
+    let name = format!("ooy-stand-in/{service}");
     let output = Command::new("docker")
-        .args([
-            "images",
-            "--format",
-            "{{.Repository}}:{{.Tag}}",
-            &format!("ooy-stand-in/{service}"),
-        ])
+        .args(["images", "--format", "{{.Repository}}:{{.Tag}}", &name])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let setting = service.to_uppercase().replace('-', "_");
+    let default = include_str!("../../embedded/ooy.env")
+        .lines()
+        .find_map(|line| {
+            line.trim_start_matches('#')
+                .strip_prefix(&format!("{setting}_IMAGE="))
+        })
+        .and_then(|image| image.rsplit(':').next())
+        .map(|tag| format!("{name}:{tag}"));
     text.lines()
-        .next()
+        .find(|image| Some(*image) == default.as_deref())
+        .or(text.lines().next())
         .unwrap_or_else(|| panic!("no stand-in image of {service}"))
         .to_owned()
 }

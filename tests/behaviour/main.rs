@@ -29,6 +29,7 @@ mod secrets;
 mod settings;
 mod start;
 mod tracer;
+mod upgrade;
 mod watch;
 mod whole;
 mod world;

@@ -3,6 +3,7 @@
 
 mod run;
 mod search;
+pub use search::forget as forget_search_index;
 pub mod state;
 
 use std::collections::BTreeSet;

@@ -60,8 +60,15 @@ async fn unfinished(scene: Rc<Scene>) -> Checked {
         Ok(_) => {}
         Err(error) => return Err(Halt::unknown(format!("restore.json: {error}"))),
     }
+    match crate::upgrade::state::read(&scene.context.settings.places.state) {
+        Ok(Some(upgrade)) if past.holder.is_none() => {
+            return Ok(upgrade_cut_off(&scene, &upgrade).into());
+        }
+        Ok(_) => {}
+        Err(error) => return Err(Halt::unknown(format!("upgrade.json: {error}"))),
+    }
     let is_restore = |last: &past::Last| {
-        ["restore ", "resume"]
+        ["restore ", "upgrade ", "rollback", "resume"]
             .iter()
             .any(|name| last.operation.starts_with(name))
     };
@@ -163,6 +170,35 @@ fn cut_off(scene: &Scene, restore: &State) -> Finding {
         listed(&services),
         "the same file",
     ))
+}
+
+/// An upgrade that has not come to its end.
+fn upgrade_cut_off(scene: &Scene, upgrade: &crate::upgrade::state::State) -> Finding {
+    let began = age(scene.since(upgrade.began));
+    let file = scene.context.settings.places.state.join("upgrade.json");
+    let services: BTreeSet<String> = upgrade.services.iter().cloned().collect();
+    Finding::error(
+        Code::OperationUnfinished,
+        format!("An upgrade was cut off in the middle, begun {began} ago"),
+    )
+    .evidence(
+        Evidence::new(
+            upgrade.name(),
+            upgrade.phase.words(),
+            file.display().to_string(),
+        )
+        .command(scene.command("resume --dry-run")),
+    )
+    .evidence(Evidence::new(
+        ITS_SERVICES,
+        listed(&services),
+        "the same file",
+    ))
+    .impact("until it has ended, what was stopped for it stays so, and its pages may be closed")
+    .cause("it was interrupted, its process was killed, or the host went down")
+    .manual(scene.command("resume"))
+    .manual(scene.command("resume --undo"))
+    .interrupts("nothing that runs")
 }
 
 async fn lock(scene: Rc<Scene>) -> Checked {

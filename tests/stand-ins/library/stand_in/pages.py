@@ -8,15 +8,15 @@ from django.middleware.csrf import get_token
 from django.utils.http import url_has_allowed_host_and_scheme
 
 
-def page(title, body, head="", status=200):
+def page(title, body, head="", foot="", status=200):
     return HttpResponse(
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>{head}</head>\n'
-        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n",
+        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n{foot}</body>\n</html>\n",
         status=status,
     )
 
 
-def log_in(request, title, home, head=""):
+def log_in(request, title, home, head="", foot=""):
     problem = ""
     if request.method == "POST":
         user = authenticate(
@@ -33,7 +33,7 @@ def log_in(request, title, home, head=""):
         '<label>Password <input name="password" type="password" autocomplete="current-password"></label>'
         "<button>Log in</button></form>"
     )
-    return page(title, body, head)
+    return page(title, body, head, foot)
 
 
 def log_out(request, home):

@@ -3,15 +3,16 @@
 from stand_in import steering
 
 
-def steered(application, refusal=("503 Service Unavailable", b"Service Unavailable")):
-    """`refusal` is how this service says that it is not well."""
+def steered(application, version, refusal=("503 Service Unavailable", b"Service Unavailable")):
+    """`version` is the image's, `refusal` how this service says that it is not well."""
 
     def serve(environ, start_response):
         # So that a test sees what a proxy in front has made of the path.
         target = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ.get("PATH_INFO", "")
 
         def start(status, headers, *rest):
-            return start_response(status, [*headers, ("X-Stand-In-Path", target)], *rest)
+            ours = [("X-Stand-In-Path", target), ("X-Stand-In-Version", version.removeprefix("v"))]
+            return start_response(status, [*headers, *ours], *rest)
 
         try:
             steering.wait_while_hanging()

@@ -20,6 +20,7 @@ mod record;
 mod redis;
 mod signals;
 mod steer;
+mod version;
 
 use std::io::Write;
 use std::path::Path;

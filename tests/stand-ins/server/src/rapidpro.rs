@@ -2,6 +2,7 @@
 
 use crate::pg::{Error, Row, literal};
 use crate::random;
+use crate::version;
 
 /// Runs a statement inside the transaction of the caller.
 pub type Run<'a> = &'a mut dyn FnMut(&str) -> Result<Vec<Row>, Error>;
@@ -82,10 +83,12 @@ pub fn insert(run: Run, contact: &NewContact, urns: &[Urn]) -> Result<i64, Error
         .user_id
         .filter(|id| *id > 0)
         .map_or_else(|| "(SELECT min(id) FROM auth_user)".into(), |id| id.to_string());
+    // A column without a default of the database's own: 6.4 does not know it.
+    let (tickets, none) = if version::since(7, 0) { ("ticket_count, ", "0, ") } else { ("", "") };
     let id = number(&run(&format!(
         "INSERT INTO contacts_contact \
-         (org_id, is_active, status, uuid, name, language, created_on, modified_on, created_by_id, modified_by_id) \
-         VALUES ({}, TRUE, 'A', '{}', {}, {}, now(), now(), {user}, {user}) RETURNING id",
+         (org_id, is_active, status, uuid, name, language, {tickets}created_on, modified_on, created_by_id, modified_by_id) \
+         VALUES ({}, TRUE, 'A', '{}', {}, {}, {none}now(), now(), {user}, {user}) RETURNING id",
         contact.org_id,
         random::uuid(),
         or_null(contact.name),

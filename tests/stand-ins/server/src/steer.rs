@@ -96,12 +96,14 @@ impl Steer {
         Ok(())
     }
 
-    /// An empty variable counts as unset, as compose gives one for `${NAME-}`.
+    /// An empty variable counts as unset, as compose gives one for `${NAME-}`. The version is
+    /// the image's own (version.rs).
     fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Self, String> {
         let mut steer = Self::default();
         for (name, value) in variables {
             if let Some(key) = name.strip_prefix(PREFIX)
                 && !value.is_empty()
+                && key != "VERSION"
             {
                 steer
                     .set(&key.to_lowercase(), &Value::String(value))
@@ -219,6 +221,7 @@ mod tests {
             ("STAND_IN_HANG", "1"),
             ("STAND_IN_EXIT_CODE", "78"),
             ("STAND_IN_UNHEALTHY_SECONDS", ""),
+            ("STAND_IN_VERSION", "v7.0.1"),
         ])
         .unwrap();
         assert_eq!(steer.boot_seconds, 1.5);

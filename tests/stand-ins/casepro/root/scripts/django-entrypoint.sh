@@ -37,6 +37,10 @@ gunicorn)
 	nginx -g 'daemon off;' &
 	mkdir -p /run/gunicorn
 	chown django:django /run/gunicorn
+	if [ -n "$APP_MODULE" ]; then
+		echo 'DEPRECATED: Providing APP_MODULE via an environment variable is deprecated.' >&2
+		set -- "$@" "$APP_MODULE"
+	fi
 	set -- su-exec django "$@" --config /etc/gunicorn/config.py
 	;;
 esac

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::pg::{Database, literal};
+use crate::version;
 
 const REMEMBERED: Duration = Duration::from_secs(60);
 const WRONG_TYPE: &str = "channel type wrong";
@@ -55,8 +56,9 @@ impl Channels {
 }
 
 fn load(database: &Database, uuid: &str) -> Result<Option<Channel>, String> {
+    let is_anon = if version::since(7, 0) { "is_anonymous" } else { "is_anon" };
     let rows = database.query(&format!(
-        "SELECT ch.id, ch.org_id, ch.channel_type, org.is_anon \
+        "SELECT ch.id, ch.org_id, ch.channel_type, org.{is_anon} \
          FROM channels_channel ch JOIN orgs_org org ON ch.org_id = org.id \
          WHERE ch.uuid = {} AND ch.is_active",
         literal(uuid)

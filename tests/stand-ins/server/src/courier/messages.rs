@@ -11,6 +11,7 @@ use crate::go::log;
 use crate::pg::{Error, literal};
 use crate::random;
 use crate::rapidpro::{self, NewContact, Urn, scalar};
+use crate::version;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -109,8 +110,9 @@ pub fn write_to_database(courier: &Courier, message: &Message) -> Result<(), Str
     };
     let written = courier.database.transaction(|run| {
         let (contact_id, urn_id, is_new) = rapidpro::get_or_create(run, &contact, &urn)?;
+        let errors = if version::since(7, 2) { "failure_count" } else { "error_count" };
         let rows = run(&format!(
-            "INSERT INTO msgs_msg (org_id, uuid, direction, text, error_count, status, visibility, \
+            "INSERT INTO msgs_msg (org_id, uuid, direction, text, {errors}, status, visibility, \
              channel_id, contact_id, contact_urn_id, created_on, modified_on, next_attempt, queued_on, sent_on) \
              VALUES ({org}, '{uuid}', 'I', {text}, 0, 'P', 'V', {channel}, {contact_id}, {urn_id}, \
              {created}, {created}, {created}, {created}, {sent}) RETURNING id",

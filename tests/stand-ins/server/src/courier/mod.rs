@@ -1,5 +1,5 @@
-//! Courier 6.4.0: its start and stop, its pages, and what it receives for External channels.
-//! It sends nothing.
+//! Courier 6.4.0 to 8.0.2: its start and stop, its pages, and what it receives for External
+//! channels. It sends nothing.
 
 mod channels;
 mod handlers;
@@ -24,9 +24,8 @@ use crate::process;
 use crate::redis::Redis;
 use crate::signals::{go_name, unhandled_in_go};
 use crate::steer::Steering;
+use crate::version;
 use channels::Channels;
-
-pub const VERSION: &str = "6.4.0";
 
 const PROGRAM: Program = Program {
     name: "courier",
@@ -87,6 +86,7 @@ impl Courier {
 
 pub fn run(arguments: &[String]) -> ! {
     let booted = boot::begin("courier", unhandled_in_go);
+    version::set("6.4.0");
     let values = PROGRAM.load(arguments);
     let level = Level::parse(values.text("log_level"));
     // The real one prints the zero value of the level, not what was set.
@@ -114,7 +114,7 @@ pub fn run(arguments: &[String]) -> ! {
     log::with("comp", "server")
         .with("port", port)
         .with("state", "started")
-        .with("version", VERSION)
+        .with("version", version::text())
         .info(&format!("server listening on {port}"));
     start_senders(&courier);
     wait_and_stop(&booted, &courier, server.as_ref())

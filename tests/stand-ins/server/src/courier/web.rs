@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::handlers::{self, Found};
-use super::{Courier, VERSION, receive};
+use super::{Courier, receive};
 use crate::go::log;
 use crate::http::{Request, Response};
+use crate::version;
 
 pub fn answer(courier: &Courier, request: &Request) -> Response {
     // One slash at the end more or less is the same path.
@@ -59,8 +60,10 @@ fn wrong_method(request: &Request) -> Response {
 }
 
 fn page(body: &str) -> Response {
-    let text =
-        format!("<title>courier</title><body><pre>\n\n  Courier  v{VERSION}{body}</pre></body>");
+    let text = format!(
+        "<title>courier</title><body><pre>\n\n  Courier  v{}{body}</pre></body>",
+        version::text()
+    );
     Response::new(200, "text/html; charset=utf-8", text)
 }
 
@@ -88,7 +91,8 @@ fn health(courier: &Courier) -> String {
 
 fn status(courier: &Courier, request: &Request) -> Response {
     let user = courier.values.text("status_username");
-    if !user.is_empty() {
+    // Since 8.0 also where no user is set.
+    if !user.is_empty() || version::since(8, 0) {
         let expected = format!("{user}:{}", courier.values.text("status_password"));
         let given = request.header("authorization").strip_prefix("Basic ").map(base64);
         if given.flatten().as_deref() != Some(expected.as_bytes()) {

@@ -1,4 +1,5 @@
-//! rp-indexer 6.4.0: the loop that copies contacts to Elasticsearch.
+//! rp-indexer 6.4.0 to 8.0.0, which say nowhere which they are: the loop that copies contacts
+//! to Elasticsearch.
 //!
 //! Two of the real one's faults are kept, because an operator meets them: every failure to
 //! find the alias makes one more physical index, and an Elasticsearch that cannot be reached

@@ -1,4 +1,4 @@
-//! Mailroom 6.4.3: its start and stop, its web server and its queues. No flow engine.
+//! Mailroom 6.4.3 to 8.0.0: its start and stop, its web server and its queues. No flow engine.
 
 mod contacts;
 mod elastic;
@@ -24,10 +24,8 @@ use crate::pg::Database;
 use crate::redis::Redis;
 use crate::signals::{go_name, unhandled_in_go};
 use crate::steer::Steering;
-use crate::{boot, process};
+use crate::{boot, process, version};
 use elastic::Elastic;
-
-pub const VERSION: &str = "6.4.3";
 
 const PROGRAM: Program = Program {
     name: "mailroom",
@@ -97,6 +95,7 @@ impl Mailroom {
 
 pub fn run(arguments: &[String]) -> ! {
     let booted = boot::begin("mailroom", unhandled_in_go);
+    version::set("6.4.3");
     let values = PROGRAM.load(arguments);
     check_networks(values.text("disallowed_networks"));
     let level = Level::parse(values.text("log_level"));

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Mailroom, VERSION, contacts, flows, modifiers, public, search, validate};
+use super::{Mailroom, contacts, flows, modifiers, public, search, validate};
 use crate::clock;
 use crate::go::log;
 use crate::http::{self, Request, Response};
 use crate::random;
+use crate::version;
 
 /// Why a handler gives no result.
 #[derive(Debug)]
@@ -151,7 +152,10 @@ pub fn json_answer(status: u16, value: &Value) -> Response {
 }
 
 fn index(_: &Mailroom, request: &Request, _: &str) -> Response {
-    json_answer(200, &json!({"component": "mailroom", "url": request.target, "version": VERSION}))
+    json_answer(
+        200,
+        &json!({"component": "mailroom", "url": request.target, "version": version::text()}),
+    )
 }
 
 /// What the placeholder of a pattern takes from a path; nothing where it has none.

@@ -8,5 +8,7 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 # What /ping says when the database or Redis is away.
-application = steered(get_wsgi_application(), refusal=("500 Internal Server Error", b"ERROR"))
+application = steered(
+    get_wsgi_application(), os.environ["CASEPRO_VERSION"], ("500 Internal Server Error", b"ERROR")
+)
 get_resolver().url_patterns

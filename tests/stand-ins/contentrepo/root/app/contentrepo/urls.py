@@ -1,4 +1,5 @@
 from contentrepo import views
+from contentrepo.release import RELEASE
 
 from django.conf import settings
 from django.urls import path, re_path
@@ -18,4 +19,12 @@ if settings.DEBUG:
     urlpatterns += [
         re_path(r"^static/(?P<path>.*)$", serve),
         re_path(r"^media/(?P<path>.*)$", serve_media, {"document_root": settings.MEDIA_ROOT}),
+    ]
+elif RELEASE >= (0, 0, 101):
+    # In the real image an nginx in front of gunicorn does this.
+    from django.views.static import serve
+
+    urlpatterns += [
+        re_path(r"^static/(?P<path>.*)$", serve, {"document_root": settings.STATIC_ROOT}),
+        re_path(r"^media/(?P<path>.*)$", serve, {"document_root": settings.MEDIA_ROOT}),
     ]

@@ -1,5 +1,6 @@
 """What ContentRepo adds to pages."""
 
+from contentrepo.release import RELEASE
 from wagtail.core.models import Page
 
 from django.db import models
@@ -10,6 +11,9 @@ class ContentPage(models.Model):
     subtitle = models.CharField(max_length=200, null=True)
     enable_whatsapp = models.BooleanField(default=False)
     whatsapp_body = models.TextField(default="")
+    if RELEASE >= (0, 0, 101):
+        is_whatsapp_template = models.BooleanField(default=False)
+        whatsapp_template_name = models.CharField(max_length=512, default="")
 
 
 class ContentPageRating(models.Model):

@@ -5,6 +5,7 @@ import os
 
 from stand_in.urls import database
 from temba.environment import env, switch
+from temba.release import RELEASE
 
 BASE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -51,6 +52,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "temba.static.StaticFilesMiddleware",
 ]
+if RELEASE >= (8, 0):
+    MIDDLEWARE.append("temba.brands.BrandMiddleware")
 ROOT_URLCONF = "temba.urls"
 APPEND_SLASH = True
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
@@ -73,7 +76,8 @@ if AWS_STORAGE_BUCKET_NAME and AWS_MEDIA:
 
 COMPRESS_ENABLED = switch("DJANGO_COMPRESSOR", "on")
 COMPRESS_ROOT = STATIC_ROOT
-COMPRESS_MANIFEST = f"manifest-{env('RAPIDPRO_VERSION', required=True)}.json"
+RAPIDPRO_VERSION = env("RAPIDPRO_VERSION", required=True)
+COMPRESS_MANIFEST = f"manifest-{RAPIDPRO_VERSION}.json"
 
 EMAIL_HOST = env("EMAIL_HOST", "smtp.gmail.com")
 EMAIL_PORT = int(env("EMAIL_PORT", 25))

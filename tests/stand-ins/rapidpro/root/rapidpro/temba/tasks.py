@@ -10,6 +10,7 @@ from celery import shared_task
 from redis import Redis
 
 from temba import settings
+from temba.release import RELEASE, renamed
 
 logger = logging.getLogger(__name__)
 
@@ -81,32 +82,13 @@ def squash_msgcounts():
     squash("msgs_systemlabelcount", ("org_id", "label_type", "is_archived"), "count")
 
 
-@nonoverlapping_task("squash_topupcredits", lock_key="squash_topupcredits", lock_timeout=7200)
-def squash_topupcredits():
-    squash("orgs_topupcredits", ("topup_id",), "used")
-
-
 @nonoverlapping_task("retry_errored_messages")
 def retry_errored_messages():
     """Messages whose time for another attempt has come wait in the queue again."""
-    execute("""
+    errors = renamed((7, 2), "error_count", "failure_count")
+    execute(f"""
         UPDATE msgs_msg SET status = 'Q', queued_on = now(), modified_on = now()
-         WHERE direction = 'O' AND status = 'E' AND next_attempt <= now()
-        """)
-
-
-@nonoverlapping_task("suspend_topup_orgs_task")
-def suspend_topup_orgs_task():
-    """Workspaces that pay by credit are suspended without any left, and set free with some."""
-    execute("""
-        UPDATE orgs_org o SET is_suspended = (credits.remaining <= 0), modified_on = now()
-          FROM (SELECT org.id, coalesce(sum(t.credits), 0)
-                       - coalesce((SELECT sum(c.used) FROM orgs_topupcredits c
-                                     JOIN orgs_topup u ON u.id = c.topup_id AND u.is_active
-                                    WHERE u.org_id = org.id), 0) AS remaining
-                  FROM orgs_org org LEFT JOIN orgs_topup t ON t.org_id = org.id AND t.is_active
-                 WHERE org.uses_topups AND org.is_active GROUP BY org.id) credits
-         WHERE o.id = credits.id AND o.is_suspended <> (credits.remaining <= 0)
+         WHERE direction = 'O' AND status = 'E' AND next_attempt <= now() AND {errors} < 3
         """)
 
 
@@ -123,3 +105,24 @@ def check_elasticsearch_lag():
         """)
     if late:
         logger.error("Newest contact in Elasticsearch is more than five minutes behind the database")
+
+
+if RELEASE < (8, 0):
+
+    @nonoverlapping_task("squash_topupcredits", lock_key="squash_topupcredits", lock_timeout=7200)
+    def squash_topupcredits():
+        squash("orgs_topupcredits", ("topup_id",), "used")
+
+    @nonoverlapping_task("suspend_topup_orgs_task")
+    def suspend_topup_orgs_task():
+        """Workspaces that pay by credit are suspended without any left, and set free with some."""
+        execute("""
+            UPDATE orgs_org o SET is_suspended = (credits.remaining <= 0), modified_on = now()
+              FROM (SELECT org.id, coalesce(sum(t.credits), 0)
+                           - coalesce((SELECT sum(c.used) FROM orgs_topupcredits c
+                                         JOIN orgs_topup u ON u.id = c.topup_id AND u.is_active
+                                        WHERE u.org_id = org.id), 0) AS remaining
+                      FROM orgs_org org LEFT JOIN orgs_topup t ON t.org_id = org.id AND t.is_active
+                     WHERE org.uses_topups AND org.is_active GROUP BY org.id) credits
+             WHERE o.id = credits.id AND o.is_suspended <> (credits.remaining <= 0)
+            """)

@@ -10,7 +10,7 @@ from stand_in.web import steered
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-application = steered(get_wsgi_application())
+application = steered(get_wsgi_application(), os.environ["RAPIDPRO_VERSION"])
 # Before the workers are forked, so that not each of them imports the views.
 get_resolver().url_patterns
 reap_recorder()

@@ -2,6 +2,7 @@
 
 from casepro.cases.models import Case
 from casepro.contacts.models import Contact
+from casepro.release import RELEASE
 from dash.orgs.models import Org
 
 from django.db import models
@@ -35,3 +36,5 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["org"], name="msgs_message_unhandled", condition=models.Q(is_handled=False))
         ]
+        if RELEASE >= (1, 3, 17):
+            indexes.append(models.Index(fields=["org", "is_archived"], name="msgs_message_archived"))

@@ -1,5 +1,6 @@
 """Organisations, where their messages come from, and how far each scheduled task got."""
 
+from casepro.release import RELEASE
 from stand_in.fields import JSONText
 
 from django.conf import settings
@@ -11,13 +12,16 @@ class Org(models.Model):
     name = models.CharField(max_length=128)
     subdomain = models.SlugField(max_length=255, unique=True, null=True)
     domain = models.CharField(max_length=255, unique=True, null=True)
-    language = models.CharField(max_length=64, null=True)
     timezone = models.CharField(max_length=63, default="Africa/Nairobi")
     config = JSONText(null=True, default=dict)
     is_active = models.BooleanField(default=True)
     created_on = models.DateTimeField(default=now, editable=False)
     modified_on = models.DateTimeField(auto_now=True)
     administrators = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="org_admins")
+    if RELEASE < (1, 10):
+        language = models.CharField(max_length=64, null=True)
+    else:
+        is_paused = models.BooleanField(default=False)
 
     def get_backend(self):
         from importlib import import_module

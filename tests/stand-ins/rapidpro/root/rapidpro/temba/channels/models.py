@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from temba.orgs.models import Org
+from temba.release import RELEASE
 
 from django.db import models
 from django.utils import timezone
@@ -22,6 +23,10 @@ class Channel(models.Model):
     last_seen = models.DateTimeField(default=timezone.now)
     created_on = models.DateTimeField(default=timezone.now, editable=False)
     modified_on = models.DateTimeField(auto_now=True)
+    if RELEASE >= (7, 0):
+        log_policy = models.CharField(max_length=1, default="A")
+    if RELEASE >= (7, 4):
+        is_system = models.BooleanField(default=False)
 
 
 class ChannelCount(models.Model):

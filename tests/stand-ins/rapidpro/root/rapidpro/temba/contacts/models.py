@@ -5,6 +5,7 @@ from uuid import uuid4
 from temba.channels.models import Channel
 from temba.contacts import urns as URN
 from temba.orgs.models import Org
+from temba.release import RELEASE, renamed
 
 from django.conf import settings
 from django.db import models
@@ -34,6 +35,8 @@ class Contact(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
     last_seen_on = models.DateTimeField(null=True)
+    if RELEASE >= (7, 0):
+        ticket_count = models.IntegerField(default=0)
 
     class Meta:
         indexes = [models.Index(fields=["org", "-modified_on"], name="contacts_contact_org_modified")]
@@ -72,7 +75,7 @@ class ContactField(models.Model):
     uuid = models.UUIDField(unique=True, default=uuid4)
     org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="contactfields")
     key = models.CharField(max_length=36)
-    label = models.CharField(max_length=36)
+    label = models.CharField(max_length=36, db_column=renamed((7, 4), "label", "name"))
     field_type = models.CharField(max_length=1, default="U")
     value_type = models.CharField(max_length=1, default="T")
     show_in_table = models.BooleanField(default=False)

@@ -5,6 +5,7 @@ from uuid import uuid4
 from stand_in.fields import JSONText, TextArray
 from temba.contacts.models import Contact, ContactGroup, new_uuid
 from temba.orgs.models import Org
+from temba.release import RELEASE
 
 from django.conf import settings
 from django.db import models
@@ -25,6 +26,8 @@ class Flow(models.Model):
     expires_after_minutes = models.IntegerField(default=10080)
     created_on = models.DateTimeField(default=timezone.now, editable=False)
     modified_on = models.DateTimeField(auto_now=True)
+    if RELEASE >= (7, 2):
+        is_mutable = models.BooleanField(default=True)
 
 
 class FlowRunCount(models.Model):
@@ -55,6 +58,8 @@ class FlowStart(models.Model):
     created_on = models.DateTimeField(default=timezone.now, editable=False)
     modified_on = models.DateTimeField(default=timezone.now, editable=False)
     contact_count = models.IntegerField(default=0, null=True)
+    if RELEASE >= (8, 0):
+        exclusions = models.JSONField(default=dict)
 
     class Meta:
         indexes = [

@@ -6,7 +6,9 @@ from stand_in.fields import TextArray
 from temba.channels.models import Channel
 from temba.contacts.models import Contact, ContactURN, new_uuid
 from temba.orgs.models import Org
+from temba.release import RELEASE, renamed
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -54,8 +56,16 @@ class Msg(models.Model):
     sent_on = models.DateTimeField(null=True)
     queued_on = models.DateTimeField(null=True)
     next_attempt = models.DateTimeField(null=True)
-    error_count = models.IntegerField(default=0)
+    error_count = models.IntegerField(default=0, db_column=renamed((7, 2), "error_count", "failure_count"))
     labels = models.ManyToManyField(Label, related_name="msgs")
+    if RELEASE >= (7, 0):
+        metadata = models.TextField(null=True)
+    if RELEASE >= (7, 2):
+        failed_reason = models.CharField(max_length=1, null=True)
+    if RELEASE >= (8, 0):
+        created_by = models.ForeignKey(
+            settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+        )
 
     class Meta:
         indexes = [

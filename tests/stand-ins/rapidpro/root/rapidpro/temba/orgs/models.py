@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from stand_in.fields import JSONText, TextArray
+from temba.release import RELEASE, renamed
 
 from django.conf import settings
 from django.db import models
@@ -28,10 +29,9 @@ class Org(models.Model):
     date_format = models.CharField(max_length=1, default="D")
     language = models.CharField(max_length=64, null=True, default="en-us")
     config = JSONText(null=True, default=dict)
-    is_anon = models.BooleanField(default=False)
+    is_anon = models.BooleanField(default=False, db_column=renamed((7, 0), "is_anon", "is_anonymous"))
     is_flagged = models.BooleanField(default=False)
     is_suspended = models.BooleanField(default=False)
-    uses_topups = models.BooleanField(default=False)
     limits = models.JSONField(default=dict)
     released_on = models.DateTimeField(null=True)
     deleted_on = models.DateTimeField(null=True)
@@ -42,6 +42,13 @@ class Org(models.Model):
     viewers = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="org_viewers")
     agents = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="org_agents")
     surveyors = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="org_surveyors")
+
+    if RELEASE >= (7, 2):
+        api_rates = models.JSONField(default=dict)
+    if RELEASE >= (7, 4):
+        suspended_on = models.DateTimeField(null=True)
+    if RELEASE < (8, 0):
+        uses_topups = models.BooleanField(default=False)
 
     def flag(self):
         self.is_flagged = True
@@ -71,29 +78,31 @@ class Org(models.Model):
                 return role.capitalize()
         return None
 
-    def credits_used(self):
+    def credits(self):
+        if RELEASE >= (8, 0):
+            return {"used": -1, "remaining": -1}
         total = TopUpCredits.objects.filter(topup__org=self, topup__is_active=True)
-        return total.aggregate(models.Sum("used"))["used__sum"] or 0
-
-    def credits_remaining(self):
+        used = total.aggregate(models.Sum("used"))["used__sum"] or 0
         bought = self.topups.filter(is_active=True).aggregate(models.Sum("credits"))["credits__sum"] or 0
-        return bought - self.credits_used()
+        return {"used": used, "remaining": bought - used}
 
     def __str__(self):
         return self.name
 
 
-class TopUp(models.Model):
-    org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="topups")
-    credits = models.IntegerField()
-    is_active = models.BooleanField(default=True)
-    expires_on = models.DateTimeField()
-    created_on = models.DateTimeField(default=now, editable=False)
+# Credits that are bought end with 7.4, and their tables with it.
+if RELEASE < (8, 0):
 
+    class TopUp(models.Model):
+        org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="topups")
+        credits = models.IntegerField()
+        is_active = models.BooleanField(default=True)
+        expires_on = models.DateTimeField()
+        created_on = models.DateTimeField(default=now, editable=False)
 
-class TopUpCredits(models.Model):
-    """Counts are added row by row and summed up every minute (temba/tasks.py)."""
+    class TopUpCredits(models.Model):
+        """Counts are added row by row and summed up every minute (temba/tasks.py)."""
 
-    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT)
-    used = models.IntegerField()
-    is_squashed = models.BooleanField(default=False)
+        topup = models.ForeignKey(TopUp, on_delete=models.PROTECT)
+        used = models.IntegerField()
+        is_squashed = models.BooleanField(default=False)

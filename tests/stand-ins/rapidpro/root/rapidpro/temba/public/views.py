@@ -15,7 +15,8 @@ def home(request):
 
 
 def login(request):
-    return pages.log_in(request, "RapidPro: log in", "/org/home/", compressor.tags())
+    version = f'<footer><span class="version">{settings.RAPIDPRO_VERSION}</span></footer>\n'
+    return pages.log_in(request, "RapidPro: log in", "/org/home/", compressor.tags(), version)
 
 
 def logout(request):

@@ -6,9 +6,11 @@ errors of that field: a list of sentences, or a dict of such lists by index or k
 
 from temba.contacts import urns as URN
 from temba.contacts.models import Contact, ContactGroup, ContactURN
+from temba.release import RELEASE
 
 MAX_ITEMS = 100
 MISSING = object()
+BLOCKED = "enable sending messages" if RELEASE < (7, 0) else "re-enable starting flows and sending messages"
 JSON_NAMES = {dict: "dict", list: "list", str: "str", int: "int", float: "float", bool: "bool"}
 
 
@@ -126,7 +128,7 @@ def read_body(body, org, readers, required=()):
         raise Wrong({"non_field_errors": ["Request body should be a single JSON object"]})
     for state, holds in (("flagged", org.is_flagged), ("suspended", org.is_suspended)):
         if holds:
-            message = f"Sorry, your workspace is currently {state}. To enable sending messages, please contact support."
+            message = f"Sorry, your workspace is currently {state}. To {BLOCKED}, please contact support."
             raise Wrong({"non_field_errors": [message]})
     values, errors = {}, {}
     for name, read in readers.items():

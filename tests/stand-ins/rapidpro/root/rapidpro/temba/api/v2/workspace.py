@@ -15,7 +15,7 @@ def read(request):
             "primary_language": languages[0] if languages else None,
             "timezone": org.timezone,
             "date_style": org.DATE_STYLES.get(org.date_format),
-            "credits": {"used": org.credits_used(), "remaining": org.credits_remaining()},
+            "credits": org.credits(),
             "anon": org.is_anon,
         }
     )

@@ -12,7 +12,9 @@ from temba.contacts.changes import attach_urn
 from temba.contacts.models import Contact, ContactField, ContactGroup
 from temba.flows.models import Flow
 from temba.msgs.models import Label, Msg
-from temba.orgs.models import Org, TopUp
+from temba.orgs import models as orgs
+from temba.orgs.models import Org
+from temba.release import RELEASE
 
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
@@ -43,8 +45,11 @@ class Command(BaseCommand):
             slug=slug, defaults={"name": "LVCT Health", "flow_languages": ["eng", "swa"]}
         )
         org.administrators.add(user)
-        next_year = timezone.now() + timedelta(days=365)
-        TopUp.objects.get_or_create(org=org, defaults={"credits": 100_000, "expires_on": next_year})
+        if RELEASE < (8, 0):
+            next_year = timezone.now() + timedelta(days=365)
+            orgs.TopUp.objects.get_or_create(
+                org=org, defaults={"credits": 100_000, "expires_on": next_year}
+            )
         flow, _ = Flow.objects.get_or_create(
             uuid=flow_uuid or self.uuid(slug, "flow"), defaults={"org": org, "name": "Hotline call"}
         )

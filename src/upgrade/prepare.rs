@@ -1,0 +1,130 @@
+//! What is done before anything is stopped: the images are there, the new configuration is valid,
+//! the database is backed up and the backup proved, and there is room for its copy.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::procedure;
+use super::state::{State, Step};
+use crate::backup::load::{needs, room_of};
+use crate::backup::target::Target;
+use crate::backup::{Store, create, kept, verify};
+use crate::deployment::services::Stack;
+use crate::engine::Engine;
+use crate::engine::compose::Compose;
+use crate::fault::{Fault, Result};
+use crate::lifecycle::observe::{compose_answer, for_compose};
+use crate::lifecycle::{Context, preflight};
+use crate::operation::Kind;
+
+/// What a copy of a database that is made now is called.
+pub fn name_of_copy(database: &str) -> String {
+    kept::name_for(database, Timestamp::now())
+}
+
+/// Under which name a rollback keeps the newer database.
+pub fn name_of_newer(state: &State) -> String {
+    kept::name_for(&state.database, state.began)
+}
+
+/// The deployment as a leg would have it. Changes nothing.
+pub fn imagined(context: &Context, step: &Step) -> Result<Context> {
+    let images = step.images.iter();
+    let changes: Vec<(String, String)> = images
+        .map(|(key, _, to)| (key.clone(), to.clone()))
+        .collect();
+    let settings = context.settings.with(&changes);
+    let stack = Stack::load(&settings)?;
+    Ok(Context::assemble(settings, stack, context.reporter.clone()))
+}
+
+/// Prepares the leg under way; the id of its proved backup. To be called with the lock of backups.
+pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String, Vec<Fault>> {
+    let one = |fault: Box<Fault>| vec![*fault];
+    let new = imagined(context, state.step()).map_err(one)?;
+    // Of all legs: the last must not be the one that finds out that a registry is away.
+    let mut wanted = BTreeSet::new();
+    for step in &state.legs[state.at..] {
+        wanted.extend(step.images.iter().map(|(_, _, to)| to.clone()));
+    }
+    let failed = |error: crate::engine::Error| vec![error.fault(again)];
+    let engine = Engine::connect().await.map_err(failed)?;
+    let mut missing = BTreeSet::new();
+    for image in wanted {
+        if engine.image_id(&image).await.map_err(failed)?.is_none() {
+            missing.insert(image);
+        }
+    }
+    if !missing.is_empty() {
+        let faults = preflight::pull(context, &engine, &missing).await;
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+    }
+    validate(&new).await.map_err(one)?;
+    let owner = procedure::of(state.app).owner;
+    let backup = back_up(context, state, owner, again).await?;
+    room(context, owner).await.map_err(one)?;
+    Ok(backup)
+}
+
+/// Has compose read the files that the new version would be made of.
+async fn validate(new: &Context) -> Result<()> {
+    let folder = preflight::scratch_folder()?;
+    let check = async {
+        new.rendered.write(&folder)?;
+        let compose = Compose::find().await?.with(for_compose(new, &folder));
+        compose_answer(new, compose.config().await).map(drop)
+    };
+    let checked = check.await;
+    let _ = std::fs::remove_dir_all(&folder);
+    checked
+}
+
+/// A proved backup of the database, kept for this leg. One that a run before this has made and proved
+/// is taken again.
+async fn back_up(
+    context: &Context,
+    state: &State,
+    owner: &'static str,
+    again: &str,
+) -> Result<String, Vec<Fault>> {
+    let step = state.step();
+    let reason = format!("{} {} → {}", state.app.name(), step.from, step.to);
+    let store = Store::of(&context.settings);
+    let all = store.own().unwrap_or_default();
+    let earlier = all.into_iter().find(|backup| {
+        backup.is_proved()
+            && backup.keep() == Some(&reason)
+            && backup.made_at().is_some_and(|made| made >= state.began)
+    });
+    if let Some(backup) = earlier {
+        let told = format!("{} was made and proved before", backup.id);
+        context.reporter.tell("backup", Kind::Skipped, None, told);
+        return Ok(backup.id);
+    }
+    let options = create::Options {
+        owners: vec![owner],
+        to: None,
+        keep: Some(reason),
+    };
+    let plan = create::plan(context, &options, again).await?;
+    let backup = create::create(context, &options, &plan).await?;
+    verify::verify(context, &backup, again).await?;
+    create::hook(context, &backup)
+        .await
+        .map_err(|fault| vec![*fault])?;
+    Ok(backup.id)
+}
+
+/// Whether there is room for the copy, where that can be told.
+async fn room(context: &Context, owner: &str) -> Result<()> {
+    let target = Target::look(context, owner).await?;
+    let database = target.database.url.database();
+    let Some(data) = target.admin.data() else {
+        return Ok(());
+    };
+    let bytes = target.admin.bytes(database).await.unwrap_or_default();
+    room_of(context, data).has(needs(bytes))
+}

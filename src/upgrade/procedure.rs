@@ -1,0 +1,74 @@
+//! What belongs to an application, and in which order it is stopped.
+
+use super::catalogue::App;
+use crate::deployment::services::{CASEPRO_MIGRATIONS, ReleaseTask};
+use crate::lifecycle::Context;
+
+/// How an application is taken from one version to the next.
+pub struct Procedure {
+    /// Whose database it is, and whose pages are closed meanwhile.
+    pub owner: &'static str,
+    /// What is stopped, group by group. Who takes messages in from outside is the last.
+    pub stops: &'static [&'static [&'static str]],
+    /// The service whose image migrates the database.
+    pub migrates: &'static str,
+    /// What takes messages from providers.
+    pub takes_messages: Option<&'static str>,
+    /// How many messages were written since a time (`$1`), of this database.
+    pub messages: Option<&'static str>,
+}
+
+/// Beat before Celery: it would go on giving it work. RapidPro's web before courier, whose
+/// messages come from people who cannot send them again.
+const RAPIDPRO: Procedure = Procedure {
+    owner: "rapidpro",
+    stops: &[
+        &["rapidpro-beat", "bigquery-sync", "indexer"],
+        &["rapidpro-celery", "mailroom", "rapidpro"],
+        &["courier"],
+    ],
+    migrates: "rapidpro",
+    takes_messages: Some("courier"),
+    messages: Some("SELECT count(*) FROM msgs_msg WHERE created_on > "),
+};
+
+const CASEPRO: Procedure = Procedure {
+    owner: "casepro",
+    stops: &[&["casepro-celery"], &["casepro"]],
+    migrates: "casepro",
+    takes_messages: None,
+    messages: Some("SELECT count(*) FROM msgs_message WHERE created_on > "),
+};
+
+const CONTENTREPO: Procedure = Procedure {
+    owner: "contentrepo",
+    stops: &[&["contentrepo"]],
+    migrates: "contentrepo",
+    takes_messages: None,
+    messages: None,
+};
+
+/// That of an application.
+pub fn of(app: App) -> &'static Procedure {
+    match app {
+        App::Rapidpro => &RAPIDPRO,
+        App::Casepro => &CASEPRO,
+        App::Contentrepo => &CONTENTREPO,
+    }
+}
+
+impl Procedure {
+    /// All its services.
+    pub fn services(&self) -> impl Iterator<Item = &'static str> {
+        self.stops.iter().flat_map(|group| group.iter().copied())
+    }
+
+    /// How its database is migrated. Casepro migrates at each start by itself, where nobody sees how
+    /// far it is and a time limit may end it: here it is done before.
+    pub fn task(&self, context: &Context) -> Option<ReleaseTask> {
+        match self.migrates {
+            "casepro" => Some(CASEPRO_MIGRATIONS),
+            service => context.stack.service(service)?.task,
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! An upgrade from wherever it is to its end, forth or back. Each step can be cut off: the state on
+//! disk says what was meant, Docker and the server's databases say what was done.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+use jiff::Timestamp;
+
+use super::procedure::{self, Procedure};
+use super::state::{self, Phase, State, Upgraded};
+use super::{database, door, images, prepare, trial, wiki_order};
+use crate::engine::Engine;
+use crate::fault::{Fault, Result};
+use crate::host::postgres::session::Session;
+use crate::host::text::took as human;
+use crate::lifecycle::{Context, release, start, stop};
+use crate::operation::Kind;
+
+/// How often it is looked who keeps a migration waiting.
+const LOCKS: Duration = Duration::from_secs(3);
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What, from where to where.
+    pub name: String,
+    /// Whether it was taken back, because that was asked for.
+    pub undone: bool,
+    /// For how long the web was closed, and courier away, all legs.
+    pub down: (Duration, Duration),
+    /// The copy of the database to which `ooy rollback` goes back.
+    pub kept: Option<String>,
+}
+
+/// An upgrade under way.
+struct Run<'a> {
+    /// With the settings of this moment: they change in the middle.
+    context: Context,
+    state: State,
+    procedure: &'static Procedure,
+    /// The command that goes on with it.
+    again: &'a str,
+    /// Since when courier is away, if it is.
+    away: Option<Instant>,
+}
+
+/// Goes on with it, from where it is. To be called with both locks, the deployment's and that of
+/// backups.
+pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended, Vec<Fault>> {
+    let mut run = Run {
+        context: context.clone(),
+        procedure: procedure::of(state.app),
+        state,
+        again,
+        away: None,
+    };
+    run.note()?;
+    if run.state.phase == Phase::Undoing {
+        return run.back().await;
+    }
+    loop {
+        let Err(faults) = run.leg().await else {
+            if run.state.at + 1 == run.state.legs.len() {
+                return run.end();
+            }
+            run.state.at += 1;
+            run.state.phase = Phase::Preparing;
+            run.state.backup = None;
+            run.note()?;
+            continue;
+        };
+        if run.state.phase == Phase::Preparing {
+            // Nothing was stopped, nothing was changed.
+            run.forget()?;
+            return Err(faults);
+        }
+        if run.state.no_rollback {
+            return Err(faults.into_iter().map(|fault| run.left(fault)).collect());
+        }
+        run.tell(
+            Kind::Failed,
+            &format!("going back to {}", run.state.step().from),
+        );
+        run.state.phase = Phase::Undoing;
+        run.note()?;
+        let mut told = vec![];
+        match run.back().await {
+            Ok(ended) => told.push(returned(&run, &ended)),
+            // It is tried again as often as somebody asks for it, never by itself.
+            Err(more) => {
+                let resume = run.context.command("resume");
+                told.extend(more.into_iter().map(|fault| fault.next(resume.clone())));
+            }
+        }
+        told.extend(faults);
+        return Err(told);
+    }
+}
+
+impl Run<'_> {
+    /// One leg, from the phase in which it is.
+    async fn leg(&mut self) -> Result<(), Vec<Fault>> {
+        let one = |fault: Box<Fault>| vec![*fault];
+        if self.state.phase == Phase::Preparing {
+            let leg = self.state.step().clone();
+            self.tell(Kind::Started, &format!("{} → {}", leg.from, leg.to));
+            self.state.backup = Some(prepare::leg(&self.context, &self.state, self.again).await?);
+            self.advance(Phase::Stopping)?;
+        }
+        if self.state.phase == Phase::Stopping {
+            self.close()?;
+            self.stop().await?;
+            self.advance(Phase::Copying)?;
+        }
+        let owner = self.procedure.owner;
+        if self.state.phase == Phase::Copying {
+            // Where the run before was cut off, something may have started it meanwhile.
+            self.close()?;
+            self.stop().await?;
+            let began = Instant::now();
+            let reporter = self.context.reporter.clone();
+            reporter.service("copy", owner, Kind::Started, None, "");
+            let copied = database::copy(&self.context, &self.state, owner).await;
+            copied.map_err(one)?;
+            let detail = format!("the database as it is now: {}", self.state.kept);
+            reporter.service("copy", owner, Kind::Done, Some(began.elapsed()), detail);
+            self.state.copied = true;
+            self.advance(Phase::Migrating)?;
+        }
+        if self.state.phase == Phase::Migrating {
+            self.close()?;
+            self.stop_other_versions().await?;
+            self.choose_images(false).map_err(one)?;
+            self.make().await?;
+            self.migrate().await?;
+            self.advance(Phase::Starting)?;
+        }
+        if self.state.phase == Phase::Starting {
+            self.choose_images(false).map_err(one)?;
+            self.start().await?;
+            self.advance(Phase::Checking)?;
+        }
+        trial::run(&self.context, &self.state).await.map_err(one)?;
+        self.finish().await
+    }
+
+    fn advance(&mut self, phase: Phase) -> Result<(), Vec<Fault>> {
+        self.state.phase = phase;
+        self.note()
+    }
+
+    fn note(&self) -> Result<(), Vec<Fault>> {
+        let written = self.state.write(&self.context.settings.places.state);
+        written.map_err(|error| vec![*self.not_noted(&error)])
+    }
+
+    fn forget(&self) -> Result<(), Vec<Fault>> {
+        let places = &self.context.settings.places;
+        state::remove(&places.state).map_err(|error| vec![*self.not_noted(&error)])
+    }
+
+    fn not_noted(&self, error: &std::io::Error) -> Box<Fault> {
+        let state = self.context.settings.places.state.display();
+        Box::new(
+            Fault::problem(
+                "upgrade: how far it is cannot be noted",
+                "the state of the upgrade could not be written",
+            )
+            .evidence(format!("{state}: {error}"))
+            .why("one that is cut off could not be finished; it stopped here")
+            .next(format!("df -h {state}"))
+            .next(self.context.command("resume")),
+        )
+    }
+
+    fn tell(&self, kind: Kind, detail: &str) {
+        self.context.reporter.tell("upgrade", kind, None, detail);
+    }
+
+    /// Closes the web.
+    fn close(&mut self) -> Result<(), Vec<Fault>> {
+        let places = &self.context.settings.places;
+        door::close(places, self.procedure.owner).map_err(|error| vec![*self.not_noted(&error)])?;
+        if self.state.closed.is_none() {
+            self.state.closed = Some(Timestamp::now());
+            self.note()?;
+            self.tell(
+                Kind::Done,
+                "the web is closed: 503 for people, Retry-After for programs",
+            );
+        }
+        Ok(())
+    }
+
+    /// Opens it, and counts for how long it was closed.
+    fn open(&mut self) -> Result<(), Vec<Fault>> {
+        let places = &self.context.settings.places;
+        door::open(places, self.procedure.owner).map_err(|error| vec![*self.not_noted(&error)])?;
+        if let Some(closed) = self.state.closed.take() {
+            let closed = Timestamp::now().duration_since(closed);
+            self.state.down_ms.0 += u64::try_from(closed.as_millis()).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Stops what writes, group by group.
+    async fn stop(&mut self) -> Result<(), Vec<Fault>> {
+        for group in self.procedure.stops {
+            let group: BTreeSet<String> = group.iter().map(|name| (*name).to_owned()).collect();
+            if let Some(courier) = self.procedure.takes_messages
+                && group.contains(courier)
+                && self.away.is_none()
+            {
+                self.away = Some(Instant::now());
+            }
+            let stopped = stop::stop_locked(&self.context, &group, false, self.again).await?;
+            if !stopped.faults.is_empty() {
+                return Err(stopped.faults);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever has started the old version since the run before was cut off: it would write into a
+    /// database that is half migrated.
+    async fn stop_other_versions(&mut self) -> Result<(), Vec<Fault>> {
+        self.stop().await
+    }
+
+    /// Puts the images of the leg into the settings: the new ones, or `back` the old ones.
+    fn choose_images(&mut self, back: bool) -> Result<()> {
+        self.context = images::choose(&self.context, self.state.step(), back)?;
+        Ok(())
+    }
+
+    /// Has compose make the containers of the chosen version.
+    async fn make(&self) -> Result<(), Vec<Fault>> {
+        let names: Vec<String> = self.procedure.services().map(str::to_owned).collect();
+        images::make(&self.context, &names)
+            .await
+            .map_err(|fault| vec![*fault])
+    }
+
+    /// Migrates the database, in a container of its own; no clock ends it.
+    async fn migrate(&self) -> Result<(), Vec<Fault>> {
+        let context = &self.context;
+        let failed = |error: crate::engine::Error| vec![error.fault(self.again)];
+        let engine = Engine::connect().await.map_err(failed)?;
+        let name = self.procedure.migrates;
+        let (Some(service), Some(task)) =
+            (context.stack.service(name), self.procedure.task(context))
+        else {
+            return Ok(());
+        };
+        let containers = engine
+            .service_containers(context.settings.project(), name)
+            .await;
+        let containers = containers.map_err(failed)?;
+        let Some(container) = containers.into_iter().find(|container| !container.oneoff) else {
+            return Err(vec![self.gone(name)]);
+        };
+        let workerless = match self.state.wiki_order {
+            true => Some(wiki_order::begin(context, &engine).await.map_err(failed)?),
+            false => None,
+        };
+        let released = self.watching_locks(release::run(
+            context, &engine, service, &task, &container, None,
+        ));
+        let outcome = released.await;
+        if let Some(id) = workerless {
+            wiki_order::end(context, &engine, &id).await;
+        }
+        match outcome.map_err(failed)? {
+            release::Outcome::Done => Ok(()),
+            release::Outcome::Failed(fault) => Err(vec![*fault]),
+        }
+    }
+
+    /// The work, and meanwhile who keeps it waiting.
+    async fn watching_locks<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let databases = self.context.settings.databases();
+        let database = databases.iter().find(|of| of.owner == self.procedure.owner);
+        let began = Instant::now();
+        loop {
+            let pause = std::pin::pin!(tokio::time::sleep(LOCKS));
+            match select(work, pause).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((_, unfinished)) => work = unfinished,
+            }
+            let look = std::pin::pin!(async {
+                let session = Session::open(&database?.url, LOCKS).await.ok()?;
+                database::who_holds_it_up(&session).await
+            });
+            match select(work, look).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((held, unfinished)) => {
+                    work = unfinished;
+                    if let Some(held) = held {
+                        let took = Some(began.elapsed());
+                        let (reporter, owner) = (&self.context.reporter, self.procedure.migrates);
+                        reporter.service("release", owner, Kind::Progress, took, held);
+                    }
+                }
+            }
+        }
+    }
+
+    fn gone(&self, service: &str) -> Fault {
+        Fault::problem(
+            format!("{service}: its container is gone"),
+            "the container that was made a moment ago is not there any more",
+        )
+        .evidence("somebody removed it, or another tool works on the same project")
+        .why("the database is migrated by its image")
+        .next(self.context.command("resume"))
+    }
+
+    /// Starts what ran, in its order.
+    async fn start(&mut self) -> Result<(), Vec<Fault>> {
+        let context = &self.context;
+        let graph = &context.stack.graph;
+        let chosen = graph.with_needs(self.state.services.iter().map(String::as_str));
+        let options = start::Options::default();
+        let outcome = start::start_locked(context, &options, &chosen, self.again).await?;
+        if let Some(away) = self.away.take() {
+            let away = u64::try_from(away.elapsed().as_millis()).unwrap_or_default();
+            self.state.down_ms.1 += away;
+        }
+        let faults = outcome.failures();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The leg has come to its end: the web is open, and the way back noted.
+    async fn finish(&mut self) -> Result<(), Vec<Fault>> {
+        let one = |fault: Box<Fault>| vec![*fault];
+        let before = self.state.down_ms;
+        self.open()?;
+        let (context, owner) = (&self.context, self.procedure.owner);
+        let places = &context.settings.places;
+        let down = (self.state.down_ms.0 - before.0, self.state.down_ms.1);
+        let upgraded = Upgraded {
+            schema: 1,
+            app: self.state.app,
+            step: self.state.step().clone(),
+            database: self.state.database.clone(),
+            kept: self.state.kept.clone(),
+            backup: self.state.backup.clone(),
+            since: Timestamp::now(),
+            down_ms: down,
+        };
+        let earlier = state::last(&places.state, self.state.app).ok().flatten();
+        database::keep(context, &self.state, owner, &upgraded.kept).map_err(one)?;
+        upgraded
+            .write(&places.state)
+            .map_err(|error| one(self.not_noted(&error)))?;
+        let leg = self.state.step();
+        let web = human(Duration::from_millis(down.0));
+        self.tell(
+            Kind::Done,
+            &format!("{} → {} · the web was closed for {web}", leg.from, leg.to),
+        );
+        // One way back at a time: each takes the room of a whole database.
+        if let Some(earlier) = earlier
+            && earlier.kept != upgraded.kept
+        {
+            match database::drop_copy(context, owner, &earlier.kept).await {
+                Ok(()) => self.tell(Kind::Done, &format!("{} dropped", earlier.kept)),
+                // It is listed, and can be dropped by hand.
+                Err(fault) => self.tell(Kind::Failed, &fault.title),
+            }
+        }
+        self.state.kept = prepare::name_of_copy(&self.state.database);
+        self.state.copied = false;
+        Ok(())
+    }
+
+    fn end(&self) -> Result<Ended, Vec<Fault>> {
+        self.forget()?;
+        let last = state::last(&self.context.settings.places.state, self.state.app);
+        Ok(Ended {
+            name: self.state.name(),
+            undone: false,
+            down: self.down(),
+            kept: last.ok().flatten().map(|last| last.kept),
+        })
+    }
+
+    fn down(&self) -> (Duration, Duration) {
+        let (web, courier) = self.state.down_ms;
+        (Duration::from_millis(web), Duration::from_millis(courier))
+    }
+
+    /// Back to the old version: images, settings and database together.
+    async fn back(&mut self) -> Result<Ended, Vec<Fault>> {
+        let one = |fault: Box<Fault>| vec![*fault];
+        let owner = self.procedure.owner;
+        // A release task that is still migrating would go on in the database that is put aside.
+        images::end_release(&self.context, self.procedure.migrates)
+            .await
+            .map_err(one)?;
+        if self.state.copied || self.state.closed.is_some() {
+            self.close()?;
+            self.stop().await?;
+        }
+        if self.state.copied {
+            let aside = self
+                .state
+                .rollback
+                .then(|| prepare::name_of_newer(&self.state));
+            let done = database::put_back(&self.context, &self.state, owner, aside.as_deref());
+            done.await.map_err(one)?;
+        } else if !self.state.rollback {
+            database::drop_copy(&self.context, owner, &self.state.kept)
+                .await
+                .map_err(one)?;
+        }
+        self.choose_images(true).map_err(one)?;
+        if self.procedure.owner == "rapidpro" && self.state.copied {
+            crate::backup::restore::forget_search_index(&self.context).await;
+        }
+        self.start().await?;
+        trial::run(&self.context, &self.state).await.map_err(one)?;
+        self.open()?;
+        let places = &self.context.settings.places;
+        if self.state.rollback {
+            state::forget_last(&places.state, self.state.app)
+                .map_err(|error| one(self.not_noted(&error)))?;
+        }
+        self.forget()?;
+        Ok(Ended {
+            name: self.state.name(),
+            undone: true,
+            down: self.down(),
+            kept: None,
+        })
+    }
+
+    /// What a person is told where nothing is taken back.
+    fn left(&self, fault: Fault) -> Fault {
+        fault
+            .next(self.context.command("resume"))
+            .next(self.context.command("resume --undo"))
+    }
+}
+
+fn returned(run: &Run, ended: &Ended) -> Fault {
+    let step = run.state.step();
+    let label = run.state.app.label();
+    let mut fault = Fault::problem(
+        format!("{label}: not upgraded; {} is back", step.from),
+        format!("the upgrade to {} failed; what follows says why", step.to),
+    )
+    .evidence(format!(
+        "images, settings and database are those of {}, and it was seen to work",
+        step.from
+    ))
+    .evidence(format!("the web was closed for {}", human(ended.down.0)));
+    if let Some(backup) = &run.state.backup {
+        fault = fault.evidence(format!("backup {backup}, proved, is kept"));
+    }
+    fault
+        .why("nothing was lost: nobody wrote between the copy of the database and now")
+        .next(run.context.command("status"))
+        .next(run.context.command(&format!(
+            "upgrade {} --to {} --dry-run",
+            run.state.app.name(),
+            step.to
+        )))
+}

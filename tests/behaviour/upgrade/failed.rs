@@ -1,0 +1,135 @@
+//! An upgrade that fails goes back, images, settings and database together.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use super::LIMIT;
+use crate::harness::{Home, until};
+
+/// The same content of every table, the same images, and it serves.
+#[track_caller]
+fn is_as_before(home: &Home, content: &str, images: &[String]) {
+    assert!(home.content("rapidpro") == content, "another content");
+    assert_eq!(home.images(), images);
+    home.is_settled("rapidpro");
+    assert_eq!(home.databases_beside(), Vec::<String>::new());
+    assert_eq!(home.get("rapidpro.test", "/users/login/", &[]).0, 200);
+    for service in ["rapidpro", "mailroom", "courier", "rapidpro-celery"] {
+        assert_eq!(home.service_status(service)["ready"], true, "{service}");
+    }
+}
+
+#[test]
+fn what_fails_is_told_and_everything_is_as_before() {
+    let home = Home::with_databases("upfails");
+    home.ooy(&["start"]).expect(0);
+    home.seed_rapidpro();
+    let images = home.images();
+    let upgrade = ["--yes", "upgrade", "rapidpro", "--to", "7.0.4"];
+    // Nothing writes but the database's own clocks: workers are quiet in this deployment.
+    home.ooy(&["stop", "rapidpro-beat", "rapidpro-celery"])
+        .expect(0);
+    home.ooy(&["start", "rapidpro-celery"]).expect(0);
+
+    // A migration in the middle: what it adds is there already.
+    home.rapidpro_sql("ALTER TABLE msgs_msg ADD COLUMN metadata text");
+    let before = home.content("rapidpro");
+    let failed = home.ooy(&upgrade).expect(1);
+    let told = failed.stderr.find("✗ RapidPro: not upgraded").unwrap();
+    insta::assert_snapshot!("migration", super::tidy(&home, &failed.stderr[told..]));
+    is_as_before(&home, &before, &images);
+    home.rapidpro_sql("ALTER TABLE msgs_msg DROP COLUMN metadata");
+
+    // A part that ends at once, and one that is not what its tag says.
+    for (of, tag, said) in [
+        ("nginx:1.22.1", "v9.9.8", "mailroom"),
+        ("mailroom:6.4.3", "v9.9.9", "is not version 9.9.9"),
+    ] {
+        let image = format!("ooy-stand-in/mailroom:{tag}");
+        home.docker(&["tag", &format!("ooy-stand-in/{of}"), &image]);
+        let before = home.content("rapidpro");
+        let failed = home
+            .ooy(&[&upgrade[..], &["--mailroom", tag]].concat())
+            .expect(1);
+        assert!(failed.stderr.contains(said), "{}", failed.stderr);
+        assert!(failed.stderr.contains("6.4.8 is back"), "{}", failed.stderr);
+        is_as_before(&home, &before, &images);
+        home.docker(&["rmi", &image]);
+    }
+
+    // Left for a person, who takes it back by hand.
+    home.rapidpro_sql("ALTER TABLE msgs_msg ADD COLUMN metadata text");
+    let before = home.content("rapidpro");
+    home.ooy(&[&upgrade[..], &["--no-rollback"]].concat())
+        .expect(1);
+    assert!(home.closed("rapidpro"));
+    assert_eq!(home.get("rapidpro.test", "/users/login/", &[]).0, 503);
+    let found = home.ooy(&["diagnose", "last-operation"]).expect(1);
+    insta::assert_snapshot!("cut-off", super::tidy(&home, &found.stdout));
+    home.ooy(&["--yes", "resume", "--undo"]).expect(0);
+    is_as_before(&home, &before, &images);
+}
+
+#[test]
+fn who_holds_up_a_migration_is_named() {
+    let home = Home::with_databases("uplock");
+    home.ooy(&["start", "rapidpro"]).expect(0);
+    let mut child = home
+        .command(&[
+            "--yes",
+            "--json",
+            "upgrade",
+            "rapidpro",
+            "--to",
+            "7.0.4",
+            "--wiki-order",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut holder = None;
+    let (mut named, mut workerless) = (false, false);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        // Once the copy is there: it wants nobody in the database.
+        if line.contains("\"step\":\"copy\"") && line.contains("\"done\"") {
+            holder = Some(hold(&home));
+        }
+        workerless |= line.contains("runs without workers");
+        if line.contains("waits for a lock of") {
+            assert!(line.contains("a-tool-of-somebody"), "{line}");
+            named = true;
+            end(holder.take().unwrap());
+        }
+    }
+    assert!(named && workerless);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(home.tag("rapidpro"), "v7.0.4");
+    home.drop_databases_beside();
+}
+
+fn hold(home: &Home) -> std::process::Child {
+    let database = home.database("rapidpro");
+    let child = home
+        .client("psql", "rapidpro")
+        .env("PGAPPNAME", "a-tool-of-somebody")
+        .args(["-X", "-d", &database, "-c"])
+        .arg("BEGIN; LOCK TABLE msgs_msg, contacts_contact IN ACCESS SHARE MODE; SELECT pg_sleep(100)")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the table is held", LIMIT, || {
+        let held =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'a-tool-of-somebody'";
+        crate::harness::sql("postgres", held) == "1"
+    });
+    child
+}
+
+fn end(mut child: std::process::Child) {
+    let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE application_name = 'a-tool-of-somebody'";
+    crate::harness::sql("postgres", statement);
+    let _ = child.wait();
+}

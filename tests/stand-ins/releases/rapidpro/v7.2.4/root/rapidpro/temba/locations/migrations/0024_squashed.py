@@ -1,0 +1,10 @@
+# This is a dummy migration which will be implemented in 7.3
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("locations", "0020_squashed"),
+    ]
+    operations = []
