@@ -11,7 +11,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "restart")?;
     let again = context.command("restart");
     let chosen = context.stack.select(&arguments.services, &again)?;
-    super::restore::in_the_way(&context, &chosen)?;
+    super::upgrade::nothing_in_the_way(&context, &chosen)?;
     let start_options = options(arguments);
     let stop_options = stop::Options {
         services: arguments.services.clone(),

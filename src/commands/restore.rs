@@ -19,6 +19,7 @@ use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Restore) -> Outcome {
     let context = context(ui, places, "restore")?;
+    crate::upgrade::plan::nothing_unfinished(&context)?;
     let options = Options {
         owners: owners(&arguments.database),
         foreign: arguments.foreign,

@@ -11,7 +11,7 @@ use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let context = context(ui, places, "start")?;
-    let options = options(arguments);
+    let mut options = options(arguments);
     let again = match arguments.at_boot {
         true => places.command(at_boot::ASKED),
         false => command(places, "start", &arguments.services),
@@ -24,8 +24,11 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
         .stack
         .graph
         .with_needs(named.iter().map(String::as_str));
-    super::restore::in_the_way(&context, &chosen)?;
-    super::upgrade::in_the_way(&context, &chosen)?;
+    // After a boot all else must not wait for a person.
+    match arguments.at_boot {
+        true => options.held_back = super::upgrade::held_back(places),
+        false => super::upgrade::nothing_in_the_way(&context, &chosen)?,
+    }
     let outcome = block_interruptible(&again, async {
         let outcome = if arguments.at_boot {
             let patience = Duration::from_secs(arguments.patience);
@@ -48,6 +51,7 @@ pub fn options(arguments: &Start) -> Options {
         services: arguments.services.clone(),
         timeout: arguments.timeout.map(Duration::from_secs),
         dry_run: arguments.dry_run,
+        held_back: std::collections::BTreeSet::new(),
         at_boot: false,
     }
 }

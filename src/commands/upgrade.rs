@@ -24,6 +24,8 @@ use crate::upgrade::{procedure, rollback};
 pub fn run(ui: &Ui, places: &Places, arguments: &Upgrade) -> Outcome {
     let wishes = wishes(places, arguments)?;
     let context = context(ui, places, "upgrade")?;
+    let own = procedure::of(wishes.app).services().map(str::to_owned);
+    super::restore::in_the_way(&context, &own.collect())?;
     let asked = asked(&wishes);
     let again = places.command(&asked);
     let plan = block(async { Ok(plan::plan(&context, &wishes, &again).await?) })?;
@@ -394,11 +396,37 @@ fn unreadable(places: &Places, error: &std::io::Error) -> Fault {
     .next(places.command("diagnose"))
 }
 
-/// Nothing of an application is started while an upgrade of it was cut off: the fault, if one was.
-pub(super) fn in_the_way(context: &Context, chosen: &BTreeSet<String>) -> Result<(), Failure> {
+/// The services on whose databases a restore or an upgrade was cut off.
+pub(super) fn held_back(places: &Places) -> BTreeSet<String> {
+    let mut services: BTreeSet<String> = BTreeSet::new();
+    if let Ok(Some(restore)) = crate::backup::restore::state::read(&places.state) {
+        let writers = crate::backup::restore::writers_of(&restore);
+        services.extend(writers.into_iter().map(str::to_owned));
+    }
+    match state::read(&places.state) {
+        // The old version serves, and nothing was changed.
+        Ok(Some(state)) if state.phase != state::Phase::Preparing => {
+            services.extend(procedure::of(state.app).services().map(str::to_owned));
+        }
+        _ => {}
+    }
+    services
+}
+
+/// Nothing is started on databases that a restore or an upgrade was cut off from: the fault, if one
+/// was.
+pub(super) fn nothing_in_the_way(
+    context: &Context,
+    chosen: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    super::restore::in_the_way(context, chosen)?;
     let places = &context.settings.places;
     let read = state::read(&places.state);
     let concerns = |state: &State| {
+        // The old version serves, and nothing was changed.
+        if state.phase == state::Phase::Preparing {
+            return false;
+        }
         let mut services = procedure::of(state.app).services();
         services.any(|service| chosen.contains(service))
     };

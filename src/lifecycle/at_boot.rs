@@ -53,17 +53,17 @@ pub async fn start(
     let again = context.command(ASKED);
     let failed = |error: Error| vec![error.fault(&again)];
     if options.dry_run {
-        let chosen = choose(context).await.map_err(failed)?;
+        let chosen = choose(context, &options.held_back).await.map_err(failed)?;
         return start_locked(context, &options, &chosen, &again).await;
     }
     docker(context, patience).await.map_err(failed)?;
-    let chosen = choose(context).await.map_err(failed)?;
+    let chosen = choose(context, &options.held_back).await.map_err(failed)?;
     data_services(context, &chosen, patience).await;
     let _operation = operation(context, &again, patience).await?;
     let outcome = async {
         // Whoever held the lock meanwhile may have stopped something.
-        let chosen = choose(context).await.map_err(failed)?;
-        tell_the_rest(context, &chosen);
+        let chosen = choose(context, &options.held_back).await.map_err(failed)?;
+        tell_the_rest(context, &chosen, &options.held_back);
         start_locked(context, &options, &chosen, &again).await
     }
     .await;
@@ -204,7 +204,10 @@ fn came(context: &Context, began: Instant, who: &str) {
 }
 
 /// The services that are to run: all but those that somebody wanted to be down.
-async fn choose(context: &Context) -> Result<BTreeSet<String>, Error> {
+async fn choose(
+    context: &Context,
+    held_back: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Error> {
     let engine = Engine::connect().await?;
     let containers = engine.containers(context.settings.project()).await?;
     let mut of_service: BTreeMap<&str, &Container> = BTreeMap::new();
@@ -224,16 +227,20 @@ async fn choose(context: &Context) -> Result<BTreeSet<String>, Error> {
         .iter()
         .filter(|service| {
             let container = of_service.get(service.name.as_str()).copied();
-            !stays_down(&entries, service, container.map(Held::of))
+            !held_back.contains(&service.name)
+                && !stays_down(&entries, service, container.map(Held::of))
         })
         .map(|service| service.name.clone())
         .collect())
 }
 
-fn tell_the_rest(context: &Context, chosen: &BTreeSet<String>) {
+fn tell_the_rest(context: &Context, chosen: &BTreeSet<String>, held_back: &BTreeSet<String>) {
     for service in &context.stack.services {
         if !chosen.contains(&service.name) {
-            let why = "stays down: it was stopped, or never started";
+            let why = match held_back.contains(&service.name) {
+                true => "stays down: what was done to its database was cut off (ooy resume)",
+                false => "stays down: it was stopped, or never started",
+            };
             context
                 .reporter
                 .service("start", &service.name, Kind::Skipped, None, why);

@@ -20,6 +20,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Only show what would be done.
     pub dry_run: bool,
+    /// After a boot these stay down: a restore or an upgrade of their database was cut off.
+    pub held_back: BTreeSet<String>,
     /// After a boot: what is there comes up as it is, and a changed configuration waits for a
     /// person. What Docker has brought back too early, and so does not do its work, is started
     /// once more. See [`super::at_boot`], which chooses the services.

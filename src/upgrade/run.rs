@@ -130,7 +130,9 @@ impl Run<'_> {
         }
         if self.state.phase == Phase::Migrating {
             self.close()?;
-            self.stop_other_versions().await?;
+            // Whoever started the old version since the run before was cut off: it would write into a
+            // database that is half migrated.
+            self.stop().await?;
             self.choose_images(false).map_err(one)?;
             self.make().await?;
             self.migrate().await?;
@@ -210,6 +212,7 @@ impl Run<'_> {
             let group: BTreeSet<String> = group.iter().map(|name| (*name).to_owned()).collect();
             if let Some(courier) = self.procedure.takes_messages
                 && group.contains(courier)
+                && self.state.services.iter().any(|ran| ran == courier)
                 && self.away.is_none()
             {
                 self.away = Some(Instant::now());
@@ -220,12 +223,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whoever has started the old version since the run before was cut off: it would write into a
-    /// database that is half migrated.
-    async fn stop_other_versions(&mut self) -> Result<(), Vec<Fault>> {
-        self.stop().await
     }
 
     /// Puts the images of the leg into the settings: the new ones, or `back` the old ones.

@@ -66,6 +66,14 @@ fn what_fails_is_told_and_everything_is_as_before() {
     assert_eq!(home.get("rapidpro.test", "/users/login/", &[]).0, 503);
     let found = home.ooy(&["diagnose", "last-operation"]).expect(1);
     insta::assert_snapshot!("cut-off", super::tidy(&home, &found.stdout));
+    home.ooy(&["start", "rapidpro"]).expect(1);
+    home.ooy(&["--yes", "restore", "20200101-000000"]).expect(1);
+    // The host goes down and comes back: all else does not wait for a person.
+    home.docker(&["stop", &home.container("casepro")]);
+    let booted = home.ooy(&["start", "--at-boot"]).expect(0);
+    assert!(booted.stderr.contains("was cut off"), "{}", booted.stderr);
+    assert_eq!(home.service_status("casepro")["ready"], true);
+    assert_eq!(home.service_status("rapidpro")["state"], "created");
     home.ooy(&["--yes", "resume", "--undo"]).expect(0);
     is_as_before(&home, &before, &images);
 }
@@ -117,6 +125,7 @@ fn hold(home: &Home) -> std::process::Child {
         .args(["-X", "-d", &database, "-c"])
         .arg("BEGIN; LOCK TABLE msgs_msg, contacts_contact IN ACCESS SHARE MODE; SELECT pg_sleep(100)")
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     until("the table is held", LIMIT, || {

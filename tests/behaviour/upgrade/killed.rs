@@ -41,7 +41,8 @@ fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
             return;
         };
         let begun = home.folder.join("state/upgrade.json").exists();
-        if begun {
+        let text = std::fs::read_to_string(home.folder.join("state/upgrade.json"));
+        if begun && !text.unwrap().contains("\"preparing\"") {
             let refused = home.ooy(&["start", "contentrepo"]).expect(1);
             assert!(
                 refused.stderr.contains("cut off in the middle"),

@@ -1,0 +1,113 @@
+# shellcheck shell=bash disable=SC2154,SC2317,SC2016 # to be sourced by scripts/bench, which sets
+# work, home and root; called by name, through step; expressions of awk
+# `ooy upgrade` against the wiki's fourteen steps, run by a script without a pause
+# (benches/load/wiki-upgrade.sh), on the same images: for how long RapidPro's pages and courier give no
+# answer of theirs, asked all the while through nginx.
+
+upgrade_rounds=${OOY_BENCH_ROUNDS:-3}
+token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
+
+service_of() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False | head -n 1; }
+ours() { "$work/ooy" --home "$home" --yes --json "$@"; }
+
+bring_up() {
+  ours start
+  docker exec "$(service_of rapidpro)" /venv/bin/python /rapidpro/manage.py stand_in_seed --token "$token" --contacts 500 --messages 2000 >"$work/seed"
+  channel=$(jq -r .channel "$work/seed")
+  # To this state everything comes back between two measurements.
+  ours backup create --database rapidpro --keep bench
+  backup=$("$work/ooy" --home "$home" --json backup list | jq -r '.backups[0].id')
+}
+
+# asked NAME PATH WANTED [DATA]: asks until told to stop; a line for each answer: time, and whether it
+# was the wanted one.
+asked() {
+  local code
+  while [[ ! -e $work/enough ]]; do
+    code=$(curl -sk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "rapidpro.bench.invalid:$https_port:127.0.0.1" \
+      ${4:+-d "$4"} "https://rapidpro.bench.invalid:$https_port$2" || true)
+    echo "$EPOCHREALTIME $([[ $code == "$3" ]] && echo yes || echo no)" >>"$work/asked-$1"
+    sleep 0.02
+  done
+}
+# away NAME: microseconds between the last right answer before the first wrong one and the first right
+# one after the last wrong one.
+away() {
+  awk '{ t = $1 * 1e6 } $2 == "no" { if (!from) from = last; wrong = 1 } $2 == "yes" { if (wrong) { to = t; wrong = 0 } last = t }
+    END { if (wrong) { print "never came back" > "/dev/stderr"; exit 1 } printf "%.0f\n", from ? to - from : 0 }' "$work/asked-$1"
+}
+
+# one_side SIDE: the upgrade, asked all the while; then everything is as before.
+one_side() {
+  local side=$1 name pids
+  settle
+  rm -f "$work/enough" "$work"/asked-*
+  asked web /users/login/ 200 &
+  pids=$!
+  asked courier "/c/ex/$channel/receive" 200 'from=%2B254722000111&text=hello' &
+  pids="$pids $!"
+  sleep 1 # some right answers before
+  if [[ $side == ours ]]; then
+    ours upgrade rapidpro --to 7.0.4 >"$work/out/upgrade"
+  else
+    install -d -m 700 "$work/peer/overrides"
+    PROJECT=$project OVERHEARD=$work/peer OVERRIDES=$work/peer/overrides "$root/benches/load/wiki-upgrade.sh" >"$work/out/wiki-upgrade" 2>&1
+  fi
+  sleep 3 # and after
+  : >"$work/enough"
+  # shellcheck disable=SC2086 # two words
+  wait $pids
+  for name in web courier; do printf '%s\t%s\t0\n' "$name-$side" "$(away "$name")" >>"$results"; done
+  [[ $(docker inspect -f '{{.Config.Image}}' "$(service_of rapidpro)") == *:v7.0.4 ]]
+  back "$side"
+}
+back() {
+  if [[ $1 == ours ]]; then ours rollback --accept-loss-since 2000-01-01T00:00:00Z; fi
+  ours stop
+  ours restore "$backup" --database rapidpro
+  "$work/ooy" --home "$home" --json backup list | jq -r '.kept_databases[].name' | while read -r name; do ours backup delete "$name"; done
+  ours start
+}
+upgrade_round() {
+  if (($1 % 2)); then
+    one_side ours
+    one_side wiki
+  else
+    one_side wiki
+    one_side ours
+  fi
+  note "web $(values web-ours | tail -n 1) µs and $(values web-wiki | tail -n 1) µs, courier $(values courier-ours | tail -n 1) µs and $(values courier-wiki | tail -n 1) µs"
+}
+
+upgrade_report() {
+  {
+    echo '## upgrade'
+    echo
+    echo "\`scripts/bench upgrade\`, $(date +%F). $(machine)"
+    echo "$upgrade_rounds rounds, the sides in turns.$([[ ! -e $work/restless ]] || echo " **The machine was not idle** before some.")"
+    echo
+    echo "Peer: the wiki's fourteen steps from RapidPro 6.4.8 to 7.0.4, run by \`benches/load/wiki-upgrade.sh\` without a pause, on the"
+    echo 'same images; without a backup, a check or a way back, which the wiki leaves to the reader. Asked through nginx every'
+    echo '20 ms: from the last right answer before it to the first right one after it.'
+    echo
+    echo "| nobody answers for | ooy upgrade | the wiki's steps | ratio | target | |"
+    echo '| --- | --- | --- | --- | --- | --- |'
+    local name
+    for name in web courier; do
+      echo "| $name | $(times "$name-ours") | $(times "$name-wiki") | **$(ratio "$name-ours" "$name-wiki")** | 2 | $(verdict 2 "$name-ours" "$name-wiki") |"
+    done
+  } >"$work/section"
+  put_section upgrade "$work/section"
+}
+bench_upgrade() {
+  local number
+  rm -f "$results" "$work/restless"
+  mkdir -p "$work/out"
+  step "compose's arguments, overheard" overhear
+  step 'the deployment, healthy' bring_up
+  for number in $(seq "$upgrade_rounds"); do
+    step "round $number of $upgrade_rounds" upgrade_round "$number"
+  done
+  step 'BENCHMARKS.md' upgrade_report
+}
+upgrade_clean_up() { rm -rf "$work/enough" "$work"/asked-* "$work/seed" "$work/peer"; }
