@@ -22,6 +22,7 @@ mod watch;
 
 use std::future::Future;
 use std::io;
+use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,7 +31,7 @@ use crate::deployment::places::Places;
 use crate::diagnosis::Quiet;
 use crate::fault::{Fault, Kind};
 use crate::lifecycle::{Context, surroundings};
-use crate::operation::Reporter;
+use crate::operation::{Kind as Event, Operation, Reporter};
 use crate::ui::{Ui, progress};
 
 /// Why a command ended early.
@@ -120,6 +121,38 @@ pub fn run(cli: &Cli) -> u8 {
                 .unwrap_or(1)
         }
     }
+}
+
+/// Runs what replaces databases: under both locks, the deployment's and that of backups, with begin
+/// and end in the journal. What was cut off and can be resumed has not ended. The words are what was
+/// asked, the command to repeat, and the one to go on with.
+fn under_both_locks<T>(
+    context: &Context,
+    (asked, again, resume): (&str, &str, &str),
+    has_ended: impl Fn() -> bool,
+    summary: impl Fn(&T) -> String,
+    work: impl AsyncFnOnce() -> Result<T, Vec<Fault>>,
+) -> Result<T, Failure> {
+    let state = &context.settings.places.state;
+    let _backups = crate::backup::lock(state, asked, again)?;
+    let _operation = Operation::begin(state, asked, asked, again, &context.reporter)?;
+    let began = Instant::now();
+    let done = block_interruptible(resume, async { work().await.map_err(Failure::from) });
+    let (kind, told) = match &done {
+        Ok(value) => (Event::Done, summary(value)),
+        Err(Failure::Faults(faults)) => (
+            Event::Failed,
+            faults
+                .first()
+                .map_or(String::new(), |fault| fault.title.clone()),
+        ),
+        Err(_) => (Event::Failed, String::new()),
+    };
+    if has_ended() {
+        let took = Some(began.elapsed());
+        context.reporter.tell("operation", kind, took, told);
+    }
+    done
 }
 
 /// Faults in four parts; for machines as objects on standard output.

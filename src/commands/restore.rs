@@ -1,20 +1,19 @@
 //! `ooy restore`, and `ooy resume` for what was cut off.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use super::backup::list::age;
 use super::backup::{agreed, kept_database, owners};
-use super::{Failure, Outcome, block, block_interruptible, context};
+use super::{Failure, Outcome, block, context, under_both_locks};
+use crate::backup::Store;
 use crate::backup::restore::state::{self, Phase, State};
 use crate::backup::restore::{self, Options, Plan, Restored, Source};
-use crate::backup::{self, Store};
 use crate::cli::{Restore, Resume};
 use crate::deployment::places::Places;
 use crate::fault::Fault;
 use crate::host::disk::human as size;
 use crate::lifecycle::Context;
-use crate::operation::{Kind, Operation, lock};
+use crate::operation::{Kind, lock};
 use crate::ui::{Ui, human};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Restore) -> Outcome {
@@ -117,7 +116,7 @@ fn show_plan(ui: &Ui, context: &Context, plan: &Plan) {
     }
 }
 
-/// Runs it under both locks, the deployment's and that of backups, with begin and end in the journal.
+/// Under both locks, with begin and end in the journal.
 fn operate(
     context: &Context,
     asked: &str,
@@ -125,32 +124,12 @@ fn operate(
     resume: &str,
     work: impl AsyncFnOnce() -> Result<Restored, Vec<Fault>>,
 ) -> Result<Restored, Failure> {
-    let state = &context.settings.places.state;
-    let _backups = backup::lock(state, asked, again)?;
-    let _operation = Operation::begin(state, asked, asked, again, &context.reporter)?;
-    let began = Instant::now();
-    let done = block_interruptible(resume, async { work().await.map_err(Failure::from) });
-    let (kind, summary) = match &done {
-        Ok(restored) if restored.undone => (Kind::Done, "back to what was".to_owned()),
-        Ok(restored) => (
-            Kind::Done,
-            format!("{} in place", restored.databases.join(", ")),
-        ),
-        Err(Failure::Faults(faults)) => (
-            Kind::Failed,
-            faults
-                .first()
-                .map_or(String::new(), |fault| fault.title.clone()),
-        ),
-        Err(_) => (Kind::Failed, String::new()),
+    let has_ended = || matches!(state::read(&context.settings.places.state), Ok(None));
+    let summary = |restored: &Restored| match restored.undone {
+        true => "back to what was".to_owned(),
+        false => format!("{} in place", restored.databases.join(", ")),
     };
-    // One that can be resumed has not ended.
-    if matches!(state::read(state), Ok(None)) {
-        context
-            .reporter
-            .tell("operation", kind, Some(began.elapsed()), summary);
-    }
-    done
+    under_both_locks(context, (asked, again, resume), has_ended, summary, work)
 }
 
 fn conclude(ui: &Ui, places: &Places, restored: &Restored) {

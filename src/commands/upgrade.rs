@@ -1,19 +1,18 @@
 //! `ooy upgrade` and `ooy rollback`, and what `ooy resume` does for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::backup::agreed;
 use super::backup::list::age;
-use super::{Failure, Outcome, block, block_interruptible, context};
-use crate::backup;
+use super::{Failure, Outcome, block, context, under_both_locks};
 use crate::cli::{Application, Resume, Rollback, Upgrade};
 use crate::deployment::places::Places;
 use crate::deployment::version::Version;
 use crate::fault::Fault;
 use crate::host::disk::human as size;
 use crate::lifecycle::Context;
-use crate::operation::{Kind, Operation, lock};
+use crate::operation::{Kind, lock};
 use crate::ui::{Ui, human};
 use crate::upgrade::catalogue::App;
 use crate::upgrade::plan::{self, About, Plan, Wishes};
@@ -219,7 +218,7 @@ fn of_leg(about: &About) -> String {
     text
 }
 
-/// Runs it under both locks, the deployment's and that of backups, with begin and end in the journal.
+/// Under both locks, with begin and end in the journal.
 fn operate(
     context: &Context,
     asked: &str,
@@ -227,27 +226,8 @@ fn operate(
     resume: &str,
     work: impl AsyncFnOnce() -> Result<Ended, Vec<Fault>>,
 ) -> Result<Ended, Failure> {
-    let state = &context.settings.places.state;
-    let _backups = backup::lock(state, asked, again)?;
-    let _operation = Operation::begin(state, asked, asked, again, &context.reporter)?;
-    let began = Instant::now();
-    let done = block_interruptible(resume, async { work().await.map_err(Failure::from) });
-    let (kind, summary) = match &done {
-        Ok(ended) => (Kind::Done, summary(ended)),
-        Err(Failure::Faults(faults)) => (
-            Kind::Failed,
-            faults
-                .first()
-                .map_or(String::new(), |fault| fault.title.clone()),
-        ),
-        Err(_) => (Kind::Failed, String::new()),
-    };
-    // One that can be resumed has not ended.
-    if matches!(state::read(state), Ok(None)) {
-        let took = Some(began.elapsed());
-        context.reporter.tell("operation", kind, took, summary);
-    }
-    done
+    let has_ended = || matches!(state::read(&context.settings.places.state), Ok(None));
+    under_both_locks(context, (asked, again, resume), has_ended, summary, work)
 }
 
 fn summary(ended: &Ended) -> String {
