@@ -132,6 +132,25 @@ fn the_grant_that_a_role_lacks_is_named_and_is_enough() {
     sql("postgres", &grant);
     // As the role from beginning to end, its own database renamed under it.
     home.ooy(&["--yes", "backup", "verify", &id]).expect(0);
+    // An extension that only a superuser makes.
+    sql(&database, "CREATE EXTENSION postgis");
+    let with_postgis = home.back_up(&["--database", "casepro"]);
+    let refused = home
+        .ooy(&["--yes", "backup", "verify", &with_postgis])
+        .expect(1);
+    let for_now = ["SUPERUSER", "NOSUPERUSER"].map(|right| format!("ALTER ROLE {role} {right}"));
+    for grant in &for_now {
+        assert!(
+            refused.stderr.contains(grant.as_str()),
+            "{}",
+            refused.stderr
+        );
+    }
+    sql("postgres", &for_now[0]);
+    home.ooy(&["--yes", "backup", "verify", &with_postgis])
+        .expect(0);
+    sql("postgres", &for_now[1]);
+    sql(&database, "DROP EXTENSION postgis");
     as_it("DELETE FROM a");
     home.ooy(&["--yes", "restore", &id]).expect(0);
     assert_eq!(as_it("SELECT count(*) FROM a"), "10");

@@ -69,3 +69,33 @@ fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
     }
     panic!("it never ends");
 }
+
+/// A rollback that has begun only goes on; before, nothing has happened.
+#[test]
+fn a_rollback_that_is_killed_ends_as_the_old() {
+    let home = Home::with_databases("rbkilled");
+    home.ooy(&["start", "contentrepo"]).expect(0);
+    home.as_role(
+        "contentrepo",
+        "CREATE TABLE kept AS SELECT n FROM generate_series(1, 100) n",
+    );
+    let rollback = ["rollback", "--accept-loss-since", "2000-01-01T00:00:00Z"];
+    for at in 0..100 {
+        if home.tag("contentrepo") == "v0.0.41" {
+            home.ooy(&["--yes", "upgrade", "contentrepo", "--to", "0.0.101"])
+                .expect(0);
+        }
+        let Some(event) = home.killed_at(&rollback, at) else {
+            is_of(&home, "v0.0.41", "the end");
+            assert!(at > 8, "{at}");
+            home.drop_databases_beside();
+            return;
+        };
+        let begun = home.folder.join("state/upgrade.json").exists();
+        home.ooy(&["--yes", "resume"]).expect(0);
+        let is_old = home.tag("contentrepo") == "v0.0.41";
+        assert!(is_old || !begun, "{at} {event}");
+        is_of(&home, if is_old { "v0.0.41" } else { "v0.0.101" }, &event);
+    }
+    panic!("it never ends");
+}
