@@ -12,7 +12,7 @@ pub mod manifest;
 pub mod prepare;
 pub mod restore;
 pub mod retention;
-mod room;
+pub mod room;
 pub mod store;
 pub mod target;
 pub mod verify;

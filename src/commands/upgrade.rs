@@ -17,7 +17,7 @@ use crate::ui::{Ui, human};
 use crate::upgrade::catalogue::App;
 use crate::upgrade::plan::{self, About, Plan, Wishes};
 use crate::upgrade::run::{self, Ended};
-use crate::upgrade::state::{self, State};
+use crate::upgrade::state;
 use crate::upgrade::{procedure, rollback};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Upgrade) -> Outcome {
@@ -383,12 +383,8 @@ pub(super) fn held_back(places: &Places) -> BTreeSet<String> {
         let writers = crate::backup::restore::writers_of(&restore);
         services.extend(writers.into_iter().map(str::to_owned));
     }
-    match state::read(&places.state) {
-        // The old version serves, and nothing was changed.
-        Ok(Some(state)) if state.phase != state::Phase::Preparing => {
-            services.extend(procedure::of(state.app).services().map(str::to_owned));
-        }
-        _ => {}
+    if let Ok(Some(upgrade)) = state::read(&places.state) {
+        services.extend(upgrade.holds().map(str::to_owned));
     }
     services
 }
@@ -401,18 +397,9 @@ pub(super) fn nothing_in_the_way(
 ) -> Result<(), Failure> {
     super::restore::in_the_way(context, chosen)?;
     let places = &context.settings.places;
-    let read = state::read(&places.state);
-    let concerns = |state: &State| {
-        // The old version serves, and nothing was changed.
-        if state.phase == state::Phase::Preparing {
-            return false;
-        }
-        let mut services = procedure::of(state.app).services();
-        services.any(|service| chosen.contains(service))
-    };
-    let in_the_way = match &read {
+    let in_the_way = match state::read(&places.state) {
         Ok(None) => false,
-        Ok(Some(state)) => concerns(state),
+        Ok(Some(upgrade)) => upgrade.holds().any(|service| chosen.contains(service)),
         Err(_) => true,
     };
     // Whoever holds the lock at this moment may be at it; then that is said.

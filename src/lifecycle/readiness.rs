@@ -154,7 +154,7 @@ pub fn pause(service: &Service, waited: Duration) -> Duration {
 }
 
 /// Where it listens in the deployment's network.
-fn address(container: &Container, port: u16) -> Option<SocketAddr> {
+pub fn address(container: &Container, port: u16) -> Option<SocketAddr> {
     let addresses = &container.addresses;
     addresses
         .iter()

@@ -103,7 +103,7 @@ pub async fn run(
         return Ok(Outcome::Done);
     }
     let project = context.settings.project();
-    let name = format!("{project}-{}-release", service.name);
+    let name = container_name(project, &service.name);
     let id = match engine.container(&name).await {
         // Two migrations at the same time would lock each other; the running one is followed.
         Ok(left) if left.is_running() && left.labels.contains_key(TASK_LABEL) => left.id,
@@ -175,6 +175,11 @@ pub async fn run(
         &log,
         began.elapsed(),
     ))))
+}
+
+/// What the container of a service's release task is called.
+pub fn container_name(project: &str, service: &str) -> String {
+    format!("{project}-{service}-release")
 }
 
 async fn make(

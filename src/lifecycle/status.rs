@@ -1,6 +1,6 @@
 //! How each service is now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::future::try_join_all;
@@ -67,6 +67,25 @@ impl Status {
     pub fn ready(&self) -> usize {
         self.services.iter().filter(|service| service.ready).count()
     }
+}
+
+/// Those of these services that run.
+pub async fn running(
+    context: &Context,
+    services: &[&str],
+    again: &str,
+) -> Result<BTreeSet<String>> {
+    let failed = |error: Error| Box::new(error.fault(again));
+    let engine = Engine::connect().await.map_err(failed)?;
+    let containers = engine.containers(context.settings.project()).await;
+    let running = containers
+        .map_err(failed)?
+        .into_iter()
+        .filter(|container| !container.oneoff && container.is_running())
+        .map(|container| container.service);
+    Ok(running
+        .filter(|service| services.contains(&service.as_str()))
+        .collect())
 }
 
 /// Looks at all services, or some.

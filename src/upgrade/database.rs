@@ -4,6 +4,8 @@
 //! and holds every message up to the moment at which the last writer had stopped. The proved backup
 //! from before stays for the case that the server itself is lost.
 
+use std::io;
+
 use crate::backup::kept::{self, Kept};
 use crate::backup::target::{Target, unanswered};
 use crate::fault::Result;
@@ -54,7 +56,8 @@ pub async fn put_back(
         if names.contains(present) {
             match aside {
                 Some(aside) => {
-                    keep(context, state, owner, aside)?;
+                    keep(context, state, owner, aside)
+                        .map_err(|error| refused(error.to_string()))?;
                     target.admin.rename(present, aside).await.map_err(refused)?;
                 }
                 None => target.admin.drop(present).await.map_err(refused)?,
@@ -72,20 +75,14 @@ pub async fn put_back(
 }
 
 /// Notes that a database is kept, so that it is listed and can be dropped.
-pub fn keep(context: &Context, state: &State, owner: &str, name: &str) -> Result<()> {
+pub fn keep(context: &Context, state: &State, owner: &str, name: &str) -> io::Result<()> {
     let kept = Kept {
         name: name.to_owned(),
         owner: owner.to_owned(),
         at: jiff::Timestamp::now(),
         replaced_by: state.name(),
     };
-    kept::add(&context.settings.places.state, kept).map_err(|error| {
-        let database = crate::backup::target::of(context, owner);
-        match database {
-            Ok(database) => unanswered(context, &database, &error.to_string()),
-            Err(fault) => fault,
-        }
-    })
+    kept::add(&context.settings.places.state, kept)
 }
 
 /// Who keeps migrations of this database waiting for a lock, for people; nothing where nobody does

@@ -8,8 +8,8 @@ use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::files;
-use crate::lifecycle::Context;
 use crate::lifecycle::observe::{compose_answer, for_compose};
+use crate::lifecycle::{Context, release};
 use crate::operation::Kind;
 
 /// How long compose may take to make some containers.
@@ -71,7 +71,7 @@ pub async fn make(context: &Context, services: &[String]) -> Result<()> {
 pub async fn end_release(context: &Context, service: &str) -> Result<()> {
     let end = async {
         let engine = Engine::connect().await?;
-        let name = format!("{}-{service}-release", context.settings.project());
+        let name = release::container_name(context.settings.project(), service);
         match engine.container(&name).await {
             Ok(left) => {
                 if left.is_running() {

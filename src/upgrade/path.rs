@@ -248,15 +248,6 @@ fn aim<'a>(
 }
 
 impl Refusal<'_> {
-    /// The way to the last release that can be reached, empty where none can.
-    #[cfg(test)]
-    pub fn legal(&self) -> &[Leg<'_>] {
-        match self {
-            Self::Server { legal, .. } | Self::NoImage { legal, .. } => legal,
-            _ => &[],
-        }
-    }
-
     /// What the operator is told. `again` makes a command of this deployment out of what follows
     /// `ooy`.
     pub fn fault(&self, app: App, again: impl Fn(&str) -> String) -> Fault {

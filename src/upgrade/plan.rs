@@ -1,25 +1,20 @@
 //! What an upgrade would do, looked at before anybody is asked. Changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::catalogue::{App, Catalogue, Change};
 use super::path::{self, Leg};
-use super::prepare::{imagined, name_of_copy};
+use super::prepare::{self, imagined, name_of_copy};
 use super::procedure;
-use super::state::{self, Phase, State, Step};
-use crate::backup::load::{needs, room_of};
-use crate::backup::target::Target;
-use crate::backup::{Store, forecast, prepare as databases};
+use super::state::{self, State, Step};
+use crate::backup::{Store, forecast, prepare as backups};
 use crate::deployment::of_versions;
 use crate::deployment::version::{Version, retag};
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::disk;
-use crate::host::postgres::admin;
-use crate::lifecycle::Context;
+use crate::lifecycle::{Context, status};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -80,7 +75,7 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
     let from = running(context, wishes.app).map_err(one)?;
     let owner = procedure::of(wishes.app).owner;
     let database = crate::backup::target::of(context, owner).map_err(one)?;
-    let about = databases::reach(&database).await.map_err(one)?;
+    let about = backups::reach(&database).await.map_err(one)?;
     let command = |rest: &str| context.command(rest);
     let mut warnings = Vec::new();
     let chosen = path::path(
@@ -91,30 +86,21 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
         Some(about.version.number),
     );
     let (steps, abouts) = match chosen {
-        Ok(legs) => of_legs(context, wishes, &legs, &mut warnings).map_err(one)?,
+        Ok(legs) => of_legs(context, wishes, &legs, &mut warnings),
         Err(refusal) => match by_hand(context, wishes, from, &mut warnings) {
             Some(found) => found,
             None => return Err(vec![refusal.fault(wishes.app, command)]),
         },
     };
-    let services = ran(context, wishes.app, again).await.map_err(one)?;
+    let services = running_services(context, wishes.app, again)
+        .await
+        .map_err(one)?;
+    let database = database.url.database();
     let state = State {
-        schema: 1,
-        app: wishes.app,
-        legs: steps,
-        at: 0,
-        phase: Phase::Preparing,
-        began: Timestamp::now(),
         services,
-        database: database.url.database().to_owned(),
-        kept: name_of_copy(database.url.database()),
-        copied: false,
-        backup: None,
-        closed: None,
-        down_ms: (0, 0),
         no_rollback: wishes.no_rollback,
         wiki_order: wishes.wiki_order,
-        rollback: false,
+        ..State::begin(wishes.app, steps, database, name_of_copy(database))
     };
     let store = Store::of(&context.settings);
     let all = store.own().map_err(|error| one(store.unreadable(&error)))?;
@@ -136,7 +122,7 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
     for fault in [
         values_of_a_person(context, &catalogue, &plan, again),
         room_for_images(context, &plan),
-        room_for_database(context, owner, &about).await,
+        prepare::room(context, owner).await,
     ] {
         faults.extend(fault.err().map(|fault| *fault));
     }
@@ -195,32 +181,21 @@ fn running(context: &Context, app: App) -> Result<Version> {
     })
 }
 
-/// The services of the application that run now.
-async fn ran(context: &Context, app: App, again: &str) -> Result<Vec<String>> {
-    let failed = |error: crate::engine::Error| Box::new(error.fault(again));
-    let engine = Engine::connect().await.map_err(failed)?;
-    let containers = engine.containers(context.settings.project()).await;
-    let running: BTreeSet<String> = containers
-        .map_err(failed)?
-        .into_iter()
-        .filter(|container| !container.oneoff && container.is_running())
-        .map(|container| container.service)
-        .collect();
-    let services = procedure::of(app).services();
-    Ok(services
-        .filter(|name| running.contains(*name))
-        .map(str::to_owned)
-        .collect())
+/// The services of the application that run now, in the order in which they are stopped.
+pub(super) async fn running_services(
+    context: &Context,
+    app: App,
+    again: &str,
+) -> Result<Vec<String>> {
+    let services: Vec<&str> = procedure::of(app).services().collect();
+    let running = status::running(context, &services, again).await?;
+    let running = services.into_iter().filter(|name| running.contains(*name));
+    Ok(running.map(str::to_owned).collect())
 }
 
 type Steps = (Vec<Step>, Vec<About>);
 
-fn of_legs(
-    context: &Context,
-    wishes: &Wishes,
-    legs: &[Leg],
-    warnings: &mut Vec<String>,
-) -> Result<Steps> {
+fn of_legs(context: &Context, wishes: &Wishes, legs: &[Leg], warnings: &mut Vec<String>) -> Steps {
     let mut steps: Vec<Step> = Vec::new();
     let mut abouts = Vec::new();
     for (index, leg) in legs.iter().enumerate() {
@@ -259,7 +234,7 @@ fn of_legs(
             "{service}: tag {tag} was given by hand, and is not checked"
         ));
     }
-    Ok((steps, abouts))
+    (steps, abouts)
 }
 
 /// A version that is not known, with all its tags given by hand.
@@ -379,16 +354,13 @@ fn no_longer_read(context: &Context, leg: &Leg) -> Vec<String> {
 async fn look_at_images(plan: &mut Plan, again: &str) -> Result<()> {
     let failed = |error: crate::engine::Error| Box::new(error.fault(again));
     let engine = Engine::connect().await.map_err(failed)?;
-    for step in &plan.state.legs {
-        for (_, before, image) in &step.images {
-            if plan.pulls.contains(image) || engine.image_id(image).await.map_err(failed)?.is_some()
-            {
-                continue;
-            }
-            // Nobody says how large one is before it is pulled; as large as the one before.
-            plan.pull_bytes += engine.image_bytes(before).await.unwrap_or_default();
-            plan.pulls.push(image.clone());
-        }
+    let missing = prepare::missing(&engine, &plan.state.legs)
+        .await
+        .map_err(failed)?;
+    for (image, before) in missing {
+        // Nobody says how large one is before it is pulled; as large as the one before.
+        plan.pull_bytes += engine.image_bytes(&before).await.unwrap_or_default();
+        plan.pulls.push(image);
     }
     let root = engine.root_folder().await.map_err(failed)?;
     plan.free = disk::space(&root).map_or(0, |space| space.available);
@@ -416,15 +388,6 @@ fn room_for_images(context: &Context, plan: &Plan) -> Result<()> {
         .next(context.command("fix disk-space"))
         .next("df -h /var/lib/docker"),
     ))
-}
-
-/// For the scratch database of the proof, and then for the copy.
-async fn room_for_database(context: &Context, owner: &str, about: &admin::About) -> Result<()> {
-    let target = Target::look(context, owner).await?;
-    match target.admin.data() {
-        Some(data) => room_of(context, data).has(needs(about.bytes)),
-        None => Ok(()),
-    }
 }
 
 /// Values that a leg needs and only a person knows.

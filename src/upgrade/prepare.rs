@@ -1,7 +1,7 @@
 //! What is done before anything is stopped: the images are there, the new configuration is valid,
 //! the database is backed up and the backup proved, and there is room for its copy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ use crate::backup::load::{needs, room_of};
 use crate::backup::target::Target;
 use crate::backup::{Store, create, kept, verify};
 use crate::deployment::services::Stack;
-use crate::engine::Engine;
 use crate::engine::compose::Compose;
+use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::lifecycle::observe::{compose_answer, for_compose};
 use crate::lifecycle::{Context, preflight};
@@ -44,18 +44,10 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     let one = |fault: Box<Fault>| vec![*fault];
     let new = imagined(context, state.step()).map_err(one)?;
     // Of all legs: the last must not be the one that finds out that a registry is away.
-    let mut wanted = BTreeSet::new();
-    for step in &state.legs[state.at..] {
-        wanted.extend(step.images.iter().map(|(_, _, to)| to.clone()));
-    }
     let failed = |error: crate::engine::Error| vec![error.fault(again)];
     let engine = Engine::connect().await.map_err(failed)?;
-    let mut missing = BTreeSet::new();
-    for image in wanted {
-        if engine.image_id(&image).await.map_err(failed)?.is_none() {
-            missing.insert(image);
-        }
-    }
+    let missing = missing(&engine, &state.legs[state.at..]).await;
+    let missing: BTreeSet<String> = missing.map_err(failed)?.into_keys().collect();
     if !missing.is_empty() {
         let faults = preflight::pull(context, &engine, &missing).await;
         if !faults.is_empty() {
@@ -67,6 +59,22 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     let backup = back_up(context, state, owner, again).await?;
     room(context, owner).await.map_err(one)?;
     Ok(backup)
+}
+
+/// The images of these legs that are not on this host, each with the one that it takes the place of.
+pub async fn missing(
+    engine: &Engine,
+    legs: &[Step],
+) -> std::result::Result<BTreeMap<String, String>, Error> {
+    let mut missing = BTreeMap::new();
+    for (_, before, image) in legs.iter().flat_map(|step| &step.images) {
+        if engine.image_id(image).await?.is_none() {
+            missing
+                .entry(image.clone())
+                .or_insert_with(|| before.clone());
+        }
+    }
+    Ok(missing)
 }
 
 /// Has compose read the files that the new version would be made of.
@@ -119,7 +127,7 @@ async fn back_up(
 }
 
 /// Whether there is room for the copy, where that can be told.
-async fn room(context: &Context, owner: &str) -> Result<()> {
+pub async fn room(context: &Context, owner: &str) -> Result<()> {
     let target = Target::look(context, owner).await?;
     let database = target.database.url.database();
     let Some(data) = target.admin.data() else {

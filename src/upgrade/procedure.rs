@@ -6,15 +6,14 @@ use crate::lifecycle::Context;
 
 /// How an application is taken from one version to the next.
 pub struct Procedure {
-    /// Whose database it is, and whose pages are closed meanwhile.
+    /// Whose database it is, and whose pages are closed meanwhile; also the service whose image
+    /// migrates the database.
     pub owner: &'static str,
     /// What is stopped, group by group. Who takes messages in from outside is the last.
     pub stops: &'static [&'static [&'static str]],
-    /// The service whose image migrates the database.
-    pub migrates: &'static str,
     /// What takes messages from providers.
     pub takes_messages: Option<&'static str>,
-    /// How many messages were written since a time (`$1`), of this database.
+    /// How many messages were written since a time of this database: a query that ends before that time.
     pub messages: Option<&'static str>,
 }
 
@@ -27,7 +26,6 @@ const RAPIDPRO: Procedure = Procedure {
         &["rapidpro-celery", "mailroom", "rapidpro"],
         &["courier"],
     ],
-    migrates: "rapidpro",
     takes_messages: Some("courier"),
     messages: Some("SELECT count(*) FROM msgs_msg WHERE created_on > "),
 };
@@ -35,7 +33,6 @@ const RAPIDPRO: Procedure = Procedure {
 const CASEPRO: Procedure = Procedure {
     owner: "casepro",
     stops: &[&["casepro-celery"], &["casepro"]],
-    migrates: "casepro",
     takes_messages: None,
     messages: Some("SELECT count(*) FROM msgs_message WHERE created_on > "),
 };
@@ -43,7 +40,6 @@ const CASEPRO: Procedure = Procedure {
 const CONTENTREPO: Procedure = Procedure {
     owner: "contentrepo",
     stops: &[&["contentrepo"]],
-    migrates: "contentrepo",
     takes_messages: None,
     messages: None,
 };
@@ -66,7 +62,7 @@ impl Procedure {
     /// How its database is migrated. Casepro migrates at each start by itself, where nobody sees how
     /// far it is and a time limit may end it: here it is done before.
     pub fn task(&self, context: &Context) -> Option<ReleaseTask> {
-        match self.migrates {
+        match self.owner {
             "casepro" => Some(CASEPRO_MIGRATIONS),
             service => context.stack.service(service)?.task,
         }

@@ -76,34 +76,18 @@ pub async fn plan(context: &Context, app: Option<App>, again: &str) -> Result<Pl
             return Err(Box::new(no_image(context, image, again)));
         }
     }
-    let containers = engine.containers(context.settings.project()).await;
-    let containers = containers.map_err(failed)?;
-    let runs = |name: &str| {
-        containers
-            .iter()
-            .any(|of| of.service == name && !of.oneoff && of.is_running())
-    };
-    let services = procedure
-        .services()
-        .filter(|name| runs(name))
-        .map(str::to_owned);
     let state = State {
-        schema: 1,
-        app: upgraded.app,
-        legs: vec![upgraded.step.clone()],
-        at: 0,
         phase: Phase::Undoing,
-        began: Timestamp::now(),
-        services: services.collect(),
-        database: upgraded.database.clone(),
-        kept: upgraded.kept.clone(),
+        services: super::plan::running_services(context, upgraded.app, again).await?,
         copied: true,
         backup: upgraded.backup.clone(),
-        closed: None,
-        down_ms: (0, 0),
-        no_rollback: false,
-        wiki_order: false,
         rollback: true,
+        ..State::begin(
+            upgraded.app,
+            vec![upgraded.step.clone()],
+            &upgraded.database,
+            upgraded.kept.clone(),
+        )
     };
     let messages = written_since(&target, procedure.messages, upgraded.since).await;
     Ok(Plan {

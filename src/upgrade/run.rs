@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, select};
 use jiff::Timestamp;
 
 use super::procedure::{self, Procedure};
 use super::state::{self, Phase, State, Upgraded};
 use super::{database, door, images, prepare, trial, wiki_order};
+use crate::backup::room::watched;
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::postgres::session::Session;
@@ -108,16 +108,17 @@ impl Run<'_> {
             self.state.backup = Some(prepare::leg(&self.context, &self.state, self.again).await?);
             self.advance(Phase::Stopping)?;
         }
-        if self.state.phase == Phase::Stopping {
+        // Also where the run before was cut off later: somebody may have started the old version since,
+        // and it would write into a database that is being copied, or is half migrated.
+        if self.state.phase < Phase::Starting {
             self.close()?;
             self.stop().await?;
+        }
+        if self.state.phase == Phase::Stopping {
             self.advance(Phase::Copying)?;
         }
         let owner = self.procedure.owner;
         if self.state.phase == Phase::Copying {
-            // Where the run before was cut off, something may have started it meanwhile.
-            self.close()?;
-            self.stop().await?;
             let began = Instant::now();
             let reporter = self.context.reporter.clone();
             reporter.service("copy", owner, Kind::Started, None, "");
@@ -128,18 +129,13 @@ impl Run<'_> {
             self.state.copied = true;
             self.advance(Phase::Migrating)?;
         }
+        self.choose_images(false).map_err(one)?;
         if self.state.phase == Phase::Migrating {
-            self.close()?;
-            // Whoever started the old version since the run before was cut off: it would write into a
-            // database that is half migrated.
-            self.stop().await?;
-            self.choose_images(false).map_err(one)?;
             self.make().await?;
             self.migrate().await?;
             self.advance(Phase::Starting)?;
         }
         if self.state.phase == Phase::Starting {
-            self.choose_images(false).map_err(one)?;
             self.start().await?;
             self.advance(Phase::Checking)?;
         }
@@ -244,7 +240,7 @@ impl Run<'_> {
         let context = &self.context;
         let failed = |error: crate::engine::Error| vec![error.fault(self.again)];
         let engine = Engine::connect().await.map_err(failed)?;
-        let name = self.procedure.migrates;
+        let name = self.procedure.owner;
         let (Some(service), Some(task)) =
             (context.stack.service(name), self.procedure.task(context))
         else {
@@ -275,33 +271,33 @@ impl Run<'_> {
     }
 
     /// The work, and meanwhile who keeps it waiting.
-    async fn watching_locks<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
+    async fn watching_locks<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let databases = self.context.settings.databases();
         let database = databases.iter().find(|of| of.owner == self.procedure.owner);
         let began = Instant::now();
-        loop {
-            let pause = std::pin::pin!(tokio::time::sleep(LOCKS));
-            match select(work, pause).await {
-                Either::Left((done, _)) => return done,
-                Either::Right((_, unfinished)) => work = unfinished,
+        let mut looked = began;
+        watched(work, async || {
+            if looked.elapsed() < LOCKS {
+                return Ok(());
             }
-            let look = std::pin::pin!(async {
+            let held = async {
                 let session = Session::open(&database?.url, LOCKS).await.ok()?;
                 database::who_holds_it_up(&session).await
-            });
-            match select(work, look).await {
-                Either::Left((done, _)) => return done,
-                Either::Right((held, unfinished)) => {
-                    work = unfinished;
-                    if let Some(held) = held {
-                        let took = Some(began.elapsed());
-                        let (reporter, owner) = (&self.context.reporter, self.procedure.migrates);
-                        reporter.service("release", owner, Kind::Progress, took, held);
-                    }
-                }
+            };
+            if let Some(held) = held.await {
+                let (reporter, owner) = (&self.context.reporter, self.procedure.owner);
+                reporter.service(
+                    "release",
+                    owner,
+                    Kind::Progress,
+                    Some(began.elapsed()),
+                    held,
+                );
             }
-        }
+            looked = Instant::now();
+            Ok(())
+        })
+        .await
     }
 
     fn gone(&self, service: &str) -> Fault {
@@ -352,9 +348,8 @@ impl Run<'_> {
             down_ms: down,
         };
         let earlier = state::last(&places.state, self.state.app).ok().flatten();
-        database::keep(context, &self.state, owner, &upgraded.kept).map_err(one)?;
-        upgraded
-            .write(&places.state)
+        database::keep(context, &self.state, owner, &upgraded.kept)
+            .and_then(|()| upgraded.write(&places.state))
             .map_err(|error| one(self.not_noted(&error)))?;
         let leg = self.state.step();
         let web = human(Duration::from_millis(down.0));
@@ -398,7 +393,7 @@ impl Run<'_> {
         let one = |fault: Box<Fault>| vec![*fault];
         let owner = self.procedure.owner;
         // A release task that is still migrating would go on in the database that is put aside.
-        images::end_release(&self.context, self.procedure.migrates)
+        images::end_release(&self.context, self.procedure.owner)
             .await
             .map_err(one)?;
         if self.state.copied || self.state.closed.is_some() {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::App;
+use super::procedure::{self, Procedure};
 use crate::host::files;
 
 const FILE: &str = "upgrade.json";
@@ -123,6 +124,35 @@ impl State {
     pub fn step(&self) -> &Step {
         // `at` never passes the last: the state is gone then.
         &self.legs[self.at.min(self.legs.len() - 1)]
+    }
+
+    /// The services that nobody else may start until it has ended: none while it is being prepared,
+    /// since the old version serves, and nothing was changed.
+    pub fn holds(&self) -> impl Iterator<Item = &'static str> {
+        let procedure = (self.phase != Phase::Preparing).then(|| procedure::of(self.app));
+        procedure.into_iter().flat_map(Procedure::services)
+    }
+
+    /// One that begins now.
+    pub fn begin(app: App, legs: Vec<Step>, database: &str, kept: String) -> Self {
+        Self {
+            schema: 1,
+            app,
+            legs,
+            at: 0,
+            phase: Phase::Preparing,
+            began: Timestamp::now(),
+            services: Vec::new(),
+            database: database.to_owned(),
+            kept,
+            copied: false,
+            backup: None,
+            closed: None,
+            down_ms: (0, 0),
+            no_rollback: false,
+            wiki_order: false,
+            rollback: false,
+        }
     }
 
     /// Notes how far it is.

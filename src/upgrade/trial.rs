@@ -1,6 +1,5 @@
 //! Whether a version does its work, asked through nginx behind the closed door.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::procedure::{self, Procedure};
@@ -11,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::containers::Container;
 use crate::fault::{Fault, Result};
 use crate::host::http;
-use crate::lifecycle::Context;
+use crate::lifecycle::{Context, readiness};
 use crate::operation::Kind;
 
 /// How long a service that is ready may take until all answers are right: nginx asks for names
@@ -136,13 +135,13 @@ async fn look(
     };
     let mut seen = Vec::new();
     // Only what ran before runs now.
-    let ran = |service: &str| service == "nginx" || state.services.iter().any(|ran| ran == service);
+    let ran = |service: &str| state.services.iter().any(|ran| ran == service);
     for service in procedure.services().filter(|service| ran(service)) {
         right_version(context, service, of(service))?;
     }
     for question in questions(procedure.owner) {
         let Some(container) = of(question.service) else {
-            if ran(question.service) && question.service != "nginx" {
+            if ran(question.service) {
                 return Err(format!("{} does not run", question.service));
             }
             continue;
@@ -152,7 +151,7 @@ async fn look(
     }
     let image = context
         .stack
-        .service(procedure.migrates)
+        .service(procedure.owner)
         .map(|service| service.image.clone());
     seen.extend(image);
     Ok(seen)
@@ -192,14 +191,9 @@ async fn ask(
     question: &Question,
     container: &Container,
 ) -> std::result::Result<(), String> {
-    let address = container
-        .addresses
-        .iter()
-        .find(|address| matches!(address, IpAddr::V4(_)));
-    let Some(address) = address.or(container.addresses.first()) else {
+    let Some(address) = readiness::address(container, question.port) else {
         return Err(format!("{} has no address", question.service));
     };
-    let address = SocketAddr::new(*address, question.port);
     let host = question
         .host
         .map_or("localhost", |setting| context.settings.get(setting));
@@ -234,7 +228,7 @@ fn failed(context: &Context, state: &State, wrong: &str) -> Box<Fault> {
         .evidence(context.mask.apply(wrong))
         .evidence("asked by way of nginx, while the door is closed for everybody else")
         .why("people would meet the same fault")
-        .next(context.command(&format!("logs {} -n 50", procedure::of(state.app).migrates)))
+        .next(context.command(&format!("logs {} -n 50", procedure::of(state.app).owner)))
         .next(context.command("diagnose")),
     )
 }

@@ -19,10 +19,9 @@ use super::manifest::{Dumped, Manifest};
 use super::store::Backup;
 use super::target::{Target, unanswered};
 use super::{beside, prepare};
-use crate::engine::Engine;
 use crate::fault::{Fault, Result};
-use crate::lifecycle::Context;
 use crate::lifecycle::surroundings::label;
+use crate::lifecycle::{Context, status};
 
 /// What databases are called that are going to take the place of another.
 const NEW: &str = "restore";
@@ -105,7 +104,9 @@ pub async fn plan(
         Source::Backup(backup) => of_backup(context, backup, options, again, now).await?,
         Source::Kept(kept) => of_kept(context, kept, now).await.map_err(one)?,
     };
-    let stops = running(context, &state, again).await.map_err(one)?;
+    let stops = status::running(context, &writers_of(&state), again)
+        .await
+        .map_err(one)?;
     Ok(Plan {
         state: State {
             services: stops.iter().cloned().collect(),
@@ -291,23 +292,6 @@ fn unfinished_already(context: &Context, state: &State) -> Box<Fault> {
         .next(context.command("resume"))
         .next(context.command("resume --undo")),
     )
-}
-
-/// Those of the services that write there that run now.
-async fn running(context: &Context, state: &State, again: &str) -> Result<BTreeSet<String>> {
-    let writers = writers_of(state);
-    let failed = |error: crate::engine::Error| Box::new(error.fault(again));
-    let engine = Engine::connect().await.map_err(failed)?;
-    let containers = engine
-        .containers(context.settings.project())
-        .await
-        .map_err(failed)?;
-    Ok(containers
-        .into_iter()
-        .filter(|container| !container.oneoff && container.is_running())
-        .map(|container| container.service)
-        .filter(|service| writers.contains(&service.as_str()))
-        .collect())
 }
 
 /// The digests of a backup that is going to be restored.

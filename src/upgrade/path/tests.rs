@@ -4,6 +4,16 @@ use proptest::prelude::*;
 
 const RAPIDPRO: App = App::Rapidpro;
 
+impl Refusal<'_> {
+    /// The way to the last release that can be reached, empty where none can.
+    fn legal(&self) -> &[Leg<'_>] {
+        match self {
+            Self::Server { legal, .. } | Self::NoImage { legal, .. } => legal,
+            _ => &[],
+        }
+    }
+}
+
 fn catalogue() -> Catalogue {
     Catalogue::embedded().unwrap()
 }
