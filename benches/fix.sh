@@ -10,7 +10,6 @@ watch_rounds=${OOY_BENCH_WATCH_ROUNDS:-40}
 watch_interval=300 # s, its default
 token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
 
-service_of() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False | head -n 1; }
 sql() { PGPASSWORD=$CASEPRO_PASSWORD psql -X -h "$POSTGRES_HOST" -p "$POSTGRES_PORT" -U casepro -d casepro -Atc "$1"; }
 as_rapidpro() { PGPASSWORD=$RAPIDPRO_PASSWORD psql -X -h "$POSTGRES_HOST" -p "$POSTGRES_PORT" -U rapidpro -d rapidpro -Atc "$1"; }
 steer() { docker exec -i "$(service_of "$1")" sh -c 'cat >/run/stand-in/control' <<<"$2"; }

@@ -3,6 +3,9 @@
 
 results=$work/results
 
+# service_of NAME: the id of the container of a service.
+service_of() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False | head -n 1; }
+
 # busy: the share of this machine's CPU time that is in use now, in percent, over half a second.
 busy() {
   local a b

@@ -7,7 +7,6 @@
 upgrade_rounds=${OOY_BENCH_ROUNDS:-3}
 token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
 
-service_of() { docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False | head -n 1; }
 ours() { "$work/ooy" --home "$home" --yes --json "$@"; }
 
 bring_up() {

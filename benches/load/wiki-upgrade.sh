@@ -18,33 +18,21 @@ services:
   mailroom:
     command: ["mailroom", "--address", "0.0.0.0", "-batch-workers", "0", "-handler-workers", "0"]
 YAML
-edited=()
-compose() {
-  (
-    while IFS= read -r -d '' pair; do
-      case $pair in
-      PATH=* | PWD=* | OLDPWD=* | SHLVL=* | _=*) ;;
-      *) export "${pair?}" ;;
-      esac
-    done <"$OVERHEARD/environment"
-    for pair in "${edited[@]}"; do export "${pair?}"; done
-    mapfile -d '' -t arguments <"$OVERHEARD/arguments"
-    docker "${arguments[@]}" -f "$OVERRIDES/startup.yaml" "${more[@]}" "$@"
-  )
-}
-more=()
+# shellcheck source-path=SCRIPTDIR source=compose.sh
+. "$(dirname "$0")/compose.sh"
+more=(-f "$OVERRIDES/startup.yaml")
 up() { compose up -d --no-deps "$@"; }
 
 compose stop rapidpro rapidpro-celery rapidpro-beat mailroom courier indexer
 edited+=(MAILROOM_IMAGE=ooy-stand-in/mailroom:v7.0.1)
-more=(-f "$OVERRIDES/workerless.yaml")
+more+=(-f "$OVERRIDES/workerless.yaml")
 up mailroom
 edited+=(RAPIDPRO_IMAGE=ooy-stand-in/rapidpro:v7.0.4)
 up rapidpro
 # "Tail the logs to confirm that the migrations have completed": seen the moment it is there.
 until docker logs "$(docker ps -aq --filter "label=com.docker.compose.project=$PROJECT" --filter label=com.docker.compose.service=rapidpro --filter label=com.docker.compose.oneoff=False)" 2>&1 | grep -q 'spawned uWSGI'; do sleep 0.1; done
 compose stop mailroom
-more=()
+more=(-f "$OVERRIDES/startup.yaml")
 up mailroom
 edited+=(COURIER_IMAGE=ooy-stand-in/courier:v7.0.0 INDEXER_IMAGE=ooy-stand-in/indexer:v7.0.0)
 up courier indexer rapidpro-celery rapidpro-beat

@@ -4,18 +4,8 @@
 # come from benches/fix.sh.
 set -u
 
-compose() {
-  (
-    while IFS= read -r -d '' pair; do
-      case $pair in
-      PATH=* | PWD=* | OLDPWD=* | SHLVL=* | _=*) ;;
-      *) export "${pair?}" ;;
-      esac
-    done <"$OVERHEARD/environment"
-    mapfile -d '' -t arguments <"$OVERHEARD/arguments"
-    docker "${arguments[@]}" "$@"
-  )
-}
+# shellcheck source-path=SCRIPTDIR source=compose.sh
+. "$(dirname "$0")/compose.sh"
 
 case $1 in
 stopped)
