@@ -413,6 +413,9 @@ pub struct History {
     /// Only the last so many
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 20)]
     pub lines: usize,
+    /// With what was planned, below each
+    #[arg(long)]
+    pub plan: bool,
 }
 
 #[derive(Debug, Args)]

@@ -73,7 +73,7 @@ pub fn unanswered(context: &Context, database: &Database, why: &str) -> Box<Faul
         )
         .evidence(database.url.redacted())
         .evidence(context.mask.apply(why))
-        .why("a restore that has begun is finished, or taken back, by `ooy resume`")
+        .why("a restore or an upgrade that has begun is finished, or taken back, by `ooy resume`")
         .next(by_hand::see(&database.url))
         .next(context.command("resume")),
     )
@@ -86,9 +86,7 @@ pub fn of(context: &Context, owner: &str) -> Result<Database> {
         Box::new(
             Fault::problem(
                 format!("{}: not in this deployment", label(owner)),
-                format!(
-                    "the backup holds a database of {owner}, of which the settings know nothing"
-                ),
+                format!("a database of {owner} is wanted, of which the settings know nothing"),
             )
             .why("nothing was begun")
             .next(context.command("config env")),

@@ -24,14 +24,28 @@ pub fn run(ui: &Ui, places: &Places, arguments: &History) -> Outcome {
         return Ok(0);
     }
     let mut rows = vec![
-        ["WHEN", "WHO", "WHAT", "TOOK", "RESULT"]
+        ["WHEN", "WHO", "WHAT", "TOOK", "DOWN", "RESULT"]
             .map(str::to_owned)
             .to_vec(),
     ];
     rows.extend(shown.iter().map(row));
-    let sides = [Side::Left, Side::Left, Side::Left, Side::Right, Side::Left];
-    for line in table::lines(&sides, &rows) {
-        ui.out(&line)?;
+    let sides = [
+        Side::Left,
+        Side::Left,
+        Side::Left,
+        Side::Right,
+        Side::Right,
+        Side::Left,
+    ];
+    let lines = table::lines(&sides, &rows);
+    ui.out(&lines[0])?;
+    for (line, done) in lines[1..].iter().zip(shown) {
+        ui.out(line)?;
+        if arguments.plan {
+            for step in &done.plan {
+                ui.out(&format!("    · {step}"))?;
+            }
+        }
     }
     Ok(0)
 }
@@ -45,13 +59,18 @@ fn row(done: &Done) -> Vec<String> {
             .to_string(),
         done.user.clone(),
         done.operation.clone(),
-        done.took_ms.map_or_else(
-            || "–".to_owned(),
-            |ms| human::took(Duration::from_millis(ms)),
-        ),
+        time(done.took_ms),
+        time(done.down_ms),
         match done.result.as_str() {
             "unfinished" => "unfinished: it was interrupted, or still runs".to_owned(),
             result => format!("{result}: {}", done.detail),
         },
     ]
+}
+
+fn time(ms: Option<u64>) -> String {
+    ms.map_or_else(
+        || "–".to_owned(),
+        |ms| human::took(Duration::from_millis(ms)),
+    )
 }

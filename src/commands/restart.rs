@@ -4,7 +4,7 @@ use super::start::{command, conclude, headline, options};
 use super::{Failure, Outcome, block_interruptible, context};
 use crate::cli::Start;
 use crate::deployment::places::Places;
-use crate::lifecycle::{start, stop};
+use crate::lifecycle::restart::restart;
 use crate::ui::Ui;
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
@@ -13,20 +13,11 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Start) -> Outcome {
     let chosen = context.stack.select(&arguments.services, &again)?;
     super::upgrade::nothing_in_the_way(&context, &chosen)?;
     let start_options = options(arguments);
-    let stop_options = stop::Options {
-        services: arguments.services.clone(),
-        dry_run: arguments.dry_run,
-    };
     let again = command(places, "restart", &arguments.services);
     headline(ui, &context, "restart", arguments);
     let outcome = block_interruptible(&again, async {
-        let stopped = stop::stop(&context, &stop_options).await?;
-        if !stopped.faults.is_empty() {
-            return Err(Failure::Faults(stopped.faults));
-        }
-        start::start(&context, &start_options)
-            .await
-            .map_err(Failure::from)
+        let restarted = restart(&context, &start_options, &again).await;
+        restarted.map_err(Failure::from)
     })?;
     if arguments.dry_run {
         ui.say("nothing was done (--dry-run)");

@@ -146,13 +146,11 @@ fn show(ui: &Ui, context: &Context, plan: &Plan) {
         ui.say(&format!("  ! {warning}"));
     }
     for (index, (step, about)) in legs {
-        ui.say(&format!(
-            "  leg {}      {} → {}{}",
-            index + 1,
-            step.from,
-            step.to,
-            of_leg(about)
-        ));
+        let of_leg = format!("{} → {}{}", step.from, step.to, of_leg(about));
+        let name = format!("leg {}", index + 1);
+        ui.say(&format!("  {name}      {of_leg}"));
+        let reporter = &context.reporter;
+        reporter.service("plan", &name, Kind::Planned, None, of_leg);
         for (added, change) in &about.changes {
             let sign = if *added { '+' } else { '−' };
             ui.say(&format!("               {sign} {change}"));
@@ -238,7 +236,7 @@ fn summary(ended: &Ended) -> String {
     };
     text += &format!(" · web closed for {}", human::took(web));
     if courier > Duration::ZERO {
-        text += &format!(", courier away for {}", human::took(courier));
+        text += &format!(", courier for {}", human::took(courier));
     }
     text
 }
@@ -317,7 +315,7 @@ pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Result<Option<u8>
         false => "resume",
     };
     let again = places.command(asked);
-    let undo = arguments.undo && !unfinished.rollback;
+    let undo = arguments.undo && unfinished.can_be_undone();
     if !ui.json {
         ui.say(&format!(
             "ooy {asked} · {}, begun {} ago",
@@ -337,6 +335,11 @@ pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Result<Option<u8>
         false => format!("on to {}", step.to),
     };
     reporter.tell("resume", Kind::Planned, None, goes_on);
+    if arguments.undo && unfinished.phase == state::Phase::Opening {
+        let then =
+            "people may have written already: `ooy rollback` goes back, and says what that loses";
+        reporter.tell("resume", Kind::Planned, None, then);
+    }
     if arguments.dry_run {
         ui.say("nothing was done (--dry-run)");
         return Ok(Some(0));
@@ -346,7 +349,7 @@ pub fn resume(ui: &Ui, places: &Places, arguments: &Resume) -> Result<Option<u8>
         // Somebody else may have finished it meanwhile.
         match state::read(&places.state) {
             Ok(Some(mut state)) => {
-                if undo {
+                if undo && state.can_be_undone() {
                     state.phase = state::Phase::Undoing;
                 }
                 run::drive(&context, state, &again).await

@@ -252,6 +252,7 @@ pub const KEYS: &[Key] = &[
     key("BACKUP_KEEP_DAYS", "30", Kind::Number(1, 3650)),
     key("BACKUP_HOURS", "48", Kind::Number(0, 10_000)),
     key("BACKUP_HOOK", "", Kind::File),
+    key("UPGRADE_WATCH", "15s", Kind::Pause),
     key("WATCH_REPAIRS_PER_HOUR", "3", Kind::Number(0, 60)),
     secret_address("WATCH_WEBHOOK"),
     key(

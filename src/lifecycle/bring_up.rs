@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
             let detail = "replacing its container";
             self.context
                 .reporter
-                .service("start", name, Kind::Progress, None, detail);
+                .service("replace", name, Kind::Started, None, detail);
             if let Err(fault) = self.replace(service).await {
                 return Ok(End::Failed(fault));
             }

@@ -40,6 +40,28 @@ pub async fn died(
     with_log(context, engine, service, container, fault).await
 }
 
+/// It was ready, passed its trial, and ended so long after the door was opened.
+pub async fn ended_later(
+    context: &Context,
+    engine: &Engine,
+    service: &Service,
+    container: &Container,
+    after: Duration,
+) -> Fault {
+    let after = text::took(after);
+    let fault = Fault::problem(
+        format!("{}: ended {after} after the door was opened", service.name),
+        match container.is_running() {
+            true => format!("{} was ready, ended, and was started again", service.name),
+            false => format!(
+                "{} was ready, and ended with exit code {}",
+                service.name, container.exit_code
+            ),
+        },
+    );
+    with_log(context, engine, service, container, fault).await
+}
+
 /// It was waited for in vain; `seen` is what the last look has shown.
 pub async fn not_ready(
     context: &Context,

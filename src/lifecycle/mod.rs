@@ -11,6 +11,7 @@ pub mod preflight;
 pub mod readiness;
 pub mod release;
 pub mod released;
+pub mod restart;
 pub mod start;
 pub mod status;
 pub mod stop;

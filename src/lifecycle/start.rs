@@ -157,6 +157,12 @@ pub async fn start_locked(
     if options.at_boot {
         observed.as_it_is();
     }
+    if !options.dry_run {
+        for (name, action) in observed.changes() {
+            let reporter = &context.reporter;
+            reporter.service("plan", name, Kind::Planned, None, action.word());
+        }
+    }
     let make = async |observed: &Observed| match options.dry_run {
         true => Ok(()),
         false => create(context, observed).await,

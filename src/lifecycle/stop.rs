@@ -107,20 +107,16 @@ pub async fn stop_locked(
             }
         }
     }
+    for name in running.keys() {
+        let service = context.stack.service(name);
+        let grace = service.map_or(10, |service| service.grace.as_secs());
+        // Shown only where it is asked for; the journal has it always.
+        let step = if dry_run { "stop" } else { "plan" };
+        let plan = format!("stop (up to {grace} s to end by itself)");
+        let reporter = &context.reporter;
+        reporter.service(step, name, Kind::Planned, None, plan);
+    }
     if dry_run {
-        for name in running.keys() {
-            let grace = context
-                .stack
-                .service(name)
-                .map_or(10, |service| service.grace.as_secs());
-            context.reporter.service(
-                "stop",
-                name,
-                Kind::Planned,
-                None,
-                format!("stop (up to {grace} s to end by itself)"),
-            );
-        }
         return Ok(outcome);
     }
     let done: Rc<BTreeMap<String, watch::Sender<bool>>> = Rc::new(

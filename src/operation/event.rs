@@ -61,7 +61,12 @@ type Sink = Box<dyn FnMut(&Event)>;
 pub struct Reporter {
     operation: &'static str,
     sinks: Rc<RefCell<Vec<Sink>>>,
+    /// What was planned: told before anybody agreed to it, and so before there was a journal.
+    planned: Rc<RefCell<Vec<Event>>>,
 }
+
+/// So many lines of a plan are kept.
+const LONGEST_PLAN: usize = 64;
 
 impl Reporter {
     /// A reporter for one operation.
@@ -69,7 +74,13 @@ impl Reporter {
         Self {
             operation,
             sinks: Rc::default(),
+            planned: Rc::default(),
         }
+    }
+
+    /// What was planned since this was asked for the last time.
+    pub fn take_planned(&self) -> Vec<Event> {
+        self.planned.take()
     }
 
     /// One more listener.
@@ -135,6 +146,10 @@ impl Reporter {
         };
         for sink in self.sinks.borrow_mut().iter_mut() {
             sink(&event);
+        }
+        let mut planned = self.planned.borrow_mut();
+        if event.event == Kind::Planned && planned.len() < LONGEST_PLAN {
+            planned.push(event);
         }
     }
 }

@@ -2,11 +2,13 @@
 //! before the step that it announces.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,9 @@ impl Operation {
         if let Ok(journal) = Journal::open(state, asked) {
             let journal = Rc::new(journal);
             journal.write("operation", None, "started", None, "");
+            for planned in reporter.take_planned() {
+                journal.record(&planned);
+            }
             reporter.listen(move |event: &Event| journal.record(event));
         }
         // Without room for a journal line the operation goes on: it may be the one that frees it.
@@ -113,8 +118,10 @@ impl Journal {
     }
 
     fn record(&self, event: &Event) {
-        // Progress is for eyes; the journal keeps what a later run has to know.
-        if !matches!(event.event, Kind::Progress | Kind::Planned) {
+        // Progress is for eyes, and so is what waits for what; the journal keeps what a later run, or a
+        // person, has to know.
+        let waits = event.event == Kind::Planned && event.detail.starts_with("waits");
+        if event.event != Kind::Progress && !waits {
             let word = serde_json::to_value(event.event).ok();
             let word = word
                 .as_ref()
@@ -187,6 +194,11 @@ pub struct Done {
     pub took_ms: Option<u64>,
     /// How it ended, in words.
     pub detail: String,
+    /// What was planned, line by line.
+    pub plan: Vec<String>,
+    /// For how long a service was away that was stopped and started again, milliseconds: that of the
+    /// service which was away the longest. `None`: none was.
+    pub down_ms: Option<u64>,
 }
 
 /// The operations in the journal, oldest first.
@@ -197,11 +209,15 @@ pub fn operations(state: &Path) -> Vec<Done> {
         .iter()
         .filter(|entry| whole(entry) && entry.event == "started")
         .map(|began| {
-            let end = entries
-                .iter()
-                .filter(whole)
-                .find(|entry| entry.id == began.id && entry.event != "started");
+            let own = || entries.iter().filter(|entry| entry.id == began.id);
+            let end = own().filter(whole).find(|entry| entry.event != "started");
             Done {
+                plan: own()
+                    .skip(1)
+                    .take_while(|entry| entry.event == "planned")
+                    .map(Entry::words)
+                    .collect(),
+                down_ms: away(own()),
                 operation: began.operation.clone(),
                 user: began.user.clone(),
                 began: began.at,
@@ -211,6 +227,45 @@ pub fn operations(state: &Path) -> Vec<Done> {
             }
         })
         .collect()
+}
+
+impl Entry {
+    fn words(&self) -> String {
+        match &self.service {
+            Some(service) => format!("{service}: {}", self.detail),
+            None => self.detail.clone(),
+        }
+    }
+}
+
+/// For how long the service was away that was away the longest, by the entries of one operation.
+fn away<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<u64> {
+    let mut since: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for entry in entries {
+        let Some(service) = entry.service.as_deref() else {
+            continue;
+        };
+        match (entry.step.as_str(), entry.event.as_str()) {
+            ("stop", "done") => {
+                // It takes no more work from the moment on at which it is told to stop.
+                let stopping = Duration::from_millis(entry.took_ms.unwrap_or_default());
+                let told = entry.at.checked_sub(stopping).unwrap_or(entry.at);
+                since.entry(service).or_insert(told);
+            }
+            ("replace", "started") => {
+                since.entry(service).or_insert(entry.at);
+            }
+            ("start", "ready") => {
+                if let Some(since) = since.remove(service) {
+                    let away = entry.at.duration_since(since).as_millis();
+                    *sums.entry(service).or_default() += u64::try_from(away).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+    sums.into_values().max()
 }
 
 /// How much of the journal's end [`recent`] reads: some hundred operations.
@@ -306,6 +361,41 @@ mod tests {
                 .iter()
                 .all(|e| e.id == entries[0].id && e.operation == "start mailroom")
         );
+    }
+
+    #[test]
+    fn an_operation_has_its_plan_and_how_long_a_service_was_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let reporter = Reporter::new("restart");
+        // Before anybody agreed to it.
+        reporter.service("plan", "mailroom", Kind::Planned, None, "restart");
+        let operation = Operation::begin(
+            folder.path(),
+            "restart",
+            "restart mailroom",
+            "ooy restart",
+            &reporter,
+        )
+        .unwrap();
+        reporter.service(
+            "start",
+            "courier",
+            Kind::Planned,
+            None,
+            "waits for mailroom",
+        );
+        reporter.tell("plan", Kind::Planned, None, "one after the other");
+        let took = Some(Duration::from_secs(2));
+        reporter.service("stop", "mailroom", Kind::Done, took, "");
+        reporter.tell("plan", Kind::Planned, None, "too late for a plan");
+        reporter.service("start", "mailroom", Kind::Ready, None, "");
+        reporter.service("start", "courier", Kind::Ready, None, "");
+        drop(operation);
+        let done = operations(folder.path()).remove(0);
+        assert_eq!(done.plan, ["mailroom: restart", "one after the other"]);
+        let down = done.down_ms.unwrap();
+        assert!((2000..3000).contains(&down), "{down}");
+        assert_eq!(reporter.take_planned().len(), 3);
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! The door for people: while an application is upgraded, nginx answers 503 for its pages. Courier's
-//! paths stay open, and a port that only this host reaches, by which the new version is tried.
+//! The doors: while an application is upgraded, nginx answers 503 for its pages; and for what providers
+//! deliver from the moment on at which courier is stopped, so that nothing that it takes is in a
+//! database that may yet be replaced. A port that only this host reaches, by which the new version is
+//! tried, stays open.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,18 +10,18 @@ use crate::deployment::places::Places;
 use crate::deployment::render::CLOSED;
 
 /// nginx looks for this file at each request: nothing has to be loaded anew.
-fn flag(places: &Places, owner: &str) -> PathBuf {
-    places.rendered.join(format!("nginx/{CLOSED}{owner}"))
+fn flag(places: &Places, door: &str) -> PathBuf {
+    places.rendered.join(format!("nginx/{CLOSED}{door}"))
 }
 
-/// Closes it.
-pub fn close(places: &Places, owner: &str) -> io::Result<()> {
-    std::fs::write(flag(places, owner), "")
+/// Closes one: that of an application, by the name of its service, or courier's.
+pub fn close(places: &Places, door: &str) -> io::Result<()> {
+    std::fs::write(flag(places, door), "")
 }
 
 /// Opens it; an open one is fine.
-pub fn open(places: &Places, owner: &str) -> io::Result<()> {
-    match std::fs::remove_file(flag(places, owner)) {
+pub fn open(places: &Places, door: &str) -> io::Result<()> {
+    match std::fs::remove_file(flag(places, door)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

@@ -1,6 +1,7 @@
 //! Versions change safely: each release in turn, a proved way back, and no step that a killed run
 //! leaves where nobody finds it.
 
+mod afterwards;
 pub mod catalogue;
 mod database;
 mod door;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::procedure;
 use super::state::{State, Step};
-use crate::backup::load::{needs, room_of};
+use crate::backup::load::{check_parts, needs, room_of};
 use crate::backup::target::Target;
 use crate::backup::{Store, create, kept, verify};
 use crate::deployment::services::Stack;
@@ -108,9 +108,16 @@ async fn back_up(
             && backup.made_at().is_some_and(|made| made >= state.began)
     });
     if let Some(backup) = earlier {
-        let told = format!("{} was made and proved before", backup.id);
-        context.reporter.tell("backup", Kind::Skipped, None, told);
-        return Ok(backup.id);
+        // Somebody may have been at its files since, or its disk.
+        let (kind, told) = match check_parts(context, &backup).await {
+            Ok(()) => (Kind::Skipped, "was made and proved before"),
+            Err(_) => (Kind::Failed, "is not what was proved: a new one is made"),
+        };
+        let told = format!("{} {told}", backup.id);
+        context.reporter.tell("backup", kind, None, told);
+        if kind == Kind::Skipped {
+            return Ok(backup.id);
+        }
     }
     let options = create::Options {
         owners: vec![owner],

@@ -9,7 +9,10 @@ pub struct Procedure {
     /// Whose database it is, and whose pages are closed meanwhile; also the service whose image
     /// migrates the database.
     pub owner: &'static str,
-    /// What is stopped, group by group. Who takes messages in from outside is the last.
+    /// What works unseen, and is stopped while people are still served.
+    pub unseen: &'static [&'static str],
+    /// What is stopped then, behind the closed door, group by group. Who takes messages in from
+    /// outside is the last.
     pub stops: &'static [&'static [&'static str]],
     /// What takes messages from providers.
     pub takes_messages: Option<&'static str>,
@@ -17,28 +20,32 @@ pub struct Procedure {
     pub messages: Option<&'static str>,
 }
 
-/// Beat before Celery: it would go on giving it work. RapidPro's web before courier, whose
-/// messages come from people who cannot send them again.
+/// Beat before Celery, which it would go on giving work: that is the order of the graph. RapidPro's
+/// web before courier, whose messages come from people who cannot send them again.
 const RAPIDPRO: Procedure = Procedure {
     owner: "rapidpro",
-    stops: &[
-        &["rapidpro-beat", "bigquery-sync", "indexer"],
-        &["rapidpro-celery", "mailroom", "rapidpro"],
-        &["courier"],
+    unseen: &[
+        "rapidpro-beat",
+        "rapidpro-celery",
+        "bigquery-sync",
+        "indexer",
     ],
+    stops: &[&["mailroom", "rapidpro"], &["courier"]],
     takes_messages: Some("courier"),
     messages: Some("SELECT count(*) FROM msgs_msg WHERE created_on > "),
 };
 
 const CASEPRO: Procedure = Procedure {
     owner: "casepro",
-    stops: &[&["casepro-celery"], &["casepro"]],
+    unseen: &["casepro-celery"],
+    stops: &[&["casepro"]],
     takes_messages: None,
     messages: Some("SELECT count(*) FROM msgs_message WHERE created_on > "),
 };
 
 const CONTENTREPO: Procedure = Procedure {
     owner: "contentrepo",
+    unseen: &[],
     stops: &[&["contentrepo"]],
     takes_messages: None,
     messages: None,
@@ -56,7 +63,8 @@ pub fn of(app: App) -> &'static Procedure {
 impl Procedure {
     /// All its services.
     pub fn services(&self) -> impl Iterator<Item = &'static str> {
-        self.stops.iter().flat_map(|group| group.iter().copied())
+        let groups = [self.unseen].into_iter().chain(self.stops.iter().copied());
+        groups.flatten().copied()
     }
 
     /// How its database is migrated. Casepro migrates at each start by itself, where nobody sees how

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::procedure::{self, Procedure};
 use super::state::{self, Phase, State, Upgraded};
-use super::{database, door, images, prepare, trial, wiki_order};
+use super::{afterwards, database, door, images, prepare, trial, wiki_order};
 use crate::backup::room::watched;
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
@@ -27,7 +27,7 @@ pub struct Ended {
     pub name: String,
     /// Whether it was taken back, because that was asked for.
     pub undone: bool,
-    /// For how long the web was closed, and courier away, all legs.
+    /// For how long the web was closed, and courier, all legs.
     pub down: (Duration, Duration),
     /// The copy of the database to which `ooy rollback` goes back.
     pub kept: Option<String>,
@@ -41,8 +41,6 @@ struct Run<'a> {
     procedure: &'static Procedure,
     /// The command that goes on with it.
     again: &'a str,
-    /// Since when courier is away, if it is.
-    away: Option<Instant>,
 }
 
 /// Goes on with it, from where it is. To be called with both locks, the deployment's and that of
@@ -53,7 +51,6 @@ pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended
         procedure: procedure::of(state.app),
         state,
         again,
-        away: None,
     };
     run.note()?;
     if run.state.phase == Phase::Undoing {
@@ -61,19 +58,32 @@ pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended
     }
     loop {
         let Err(faults) = run.leg().await else {
-            if run.state.at + 1 == run.state.legs.len() {
-                return run.end();
+            let was_last = run.state.at + 1 == run.state.legs.len();
+            let ended = run.ended();
+            match was_last {
+                true => run.forget()?,
+                false => run.next_leg()?,
             }
-            run.state.at += 1;
-            run.state.phase = Phase::Preparing;
-            run.state.backup = None;
-            run.note()?;
-            continue;
+            let lasts = afterwards::lasts(&run.context, &run.state).await;
+            match lasts {
+                Ok(()) if was_last => return Ok(ended),
+                Ok(()) => continue,
+                // People are in it already: whether what they wrote may be lost is theirs to say.
+                Err(faults) if was_last => return Err(faults),
+                Err(faults) => {
+                    run.forget()?;
+                    return Err(faults);
+                }
+            }
         };
-        if run.state.phase == Phase::Preparing {
+        match run.state.phase {
             // Nothing was stopped, nothing was changed.
-            run.forget()?;
-            return Err(faults);
+            Phase::Preparing => {
+                run.forget()?;
+                return Err(faults);
+            }
+            Phase::Opening => return Err(faults),
+            _ => {}
         }
         if run.state.no_rollback {
             return Err(faults.into_iter().map(|fault| run.left(fault)).collect());
@@ -111,7 +121,6 @@ impl Run<'_> {
         // Also where the run before was cut off later: somebody may have started the old version since,
         // and it would write into a database that is being copied, or is half migrated.
         if self.state.phase < Phase::Starting {
-            self.close()?;
             self.stop().await?;
         }
         if self.state.phase == Phase::Stopping {
@@ -139,8 +148,20 @@ impl Run<'_> {
             self.start().await?;
             self.advance(Phase::Checking)?;
         }
-        trial::run(&self.context, &self.state).await.map_err(one)?;
+        if self.state.phase == Phase::Checking {
+            trial::run(&self.context, &self.state).await.map_err(one)?;
+            self.note_way_back()?;
+        }
         self.finish().await
+    }
+
+    /// The next leg, that nothing was done of yet.
+    fn next_leg(&mut self) -> Result<(), Vec<Fault>> {
+        self.state.at += 1;
+        self.state.backup = None;
+        self.state.kept = prepare::name_of_copy(&self.state.database);
+        self.state.copied = false;
+        self.advance(Phase::Preparing)
     }
 
     fn advance(&mut self, phase: Phase) -> Result<(), Vec<Fault>> {
@@ -191,34 +212,68 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Opens it, and counts for how long it was closed.
-    fn open(&mut self) -> Result<(), Vec<Fault>> {
+    /// Closes what providers deliver to, too: what courier took from now on might be lost.
+    fn close_courier(&mut self) -> Result<(), Vec<Fault>> {
+        let Some(courier) = self.procedure.takes_messages else {
+            return Ok(());
+        };
         let places = &self.context.settings.places;
-        door::open(places, self.procedure.owner).map_err(|error| vec![*self.not_noted(&error)])?;
-        if let Some(closed) = self.state.closed.take() {
-            let closed = Timestamp::now().duration_since(closed);
-            self.state.down_ms.0 += u64::try_from(closed.as_millis()).unwrap_or_default();
+        door::close(places, courier).map_err(|error| vec![*self.not_noted(&error)])?;
+        if self.state.courier_closed.is_none() {
+            self.state.courier_closed = Some(Timestamp::now());
+            self.note()?;
         }
         Ok(())
     }
 
-    /// Stops what writes, group by group.
+    /// Opens both, and counts for how long they were closed.
+    fn open(&mut self) -> Result<(), Vec<Fault>> {
+        let places = &self.context.settings.places;
+        let courier = self.procedure.takes_messages;
+        for door in courier.into_iter().chain([self.procedure.owner]) {
+            door::open(places, door).map_err(|error| vec![*self.not_noted(&error)])?;
+        }
+        self.state.down_ms = self.down_so_far();
+        self.state.closed = None;
+        self.state.courier_closed = None;
+        Ok(())
+    }
+
+    /// For how long the web was closed, and courier, up to now and in all legs; milliseconds.
+    fn down_so_far(&self) -> (u64, u64) {
+        let now = Timestamp::now();
+        let since = |closed: Option<Timestamp>| {
+            let closed = closed.map(|closed| now.duration_since(closed).as_millis());
+            u64::try_from(closed.unwrap_or_default()).unwrap_or_default()
+        };
+        let (web, courier) = self.state.down_ms;
+        (
+            web + since(self.state.closed),
+            courier + since(self.state.courier_closed),
+        )
+    }
+
+    /// Stops what writes: what nobody sees first, then, behind the closed door, all else.
     async fn stop(&mut self) -> Result<(), Vec<Fault>> {
+        self.stop_group(self.procedure.unseen).await?;
+        self.close()?;
         for group in self.procedure.stops {
-            let group: BTreeSet<String> = group.iter().map(|name| (*name).to_owned()).collect();
-            if let Some(courier) = self.procedure.takes_messages
-                && group.contains(courier)
-                && self.state.services.iter().any(|ran| ran == courier)
-                && self.away.is_none()
-            {
-                self.away = Some(Instant::now());
+            let courier = self.procedure.takes_messages;
+            if courier.is_some_and(|courier| group.contains(&courier)) {
+                self.close_courier()?;
             }
-            let stopped = stop::stop_locked(&self.context, &group, false, self.again).await?;
-            if !stopped.faults.is_empty() {
-                return Err(stopped.faults);
-            }
+            self.stop_group(group).await?;
         }
         Ok(())
+    }
+
+    async fn stop_group(&self, group: &[&str]) -> Result<(), Vec<Fault>> {
+        let group: BTreeSet<String> = group.iter().map(|name| (*name).to_owned()).collect();
+        let stopped = stop::stop_locked(&self.context, &group, false, self.again).await?;
+        match stopped.faults.is_empty() {
+            true => Ok(()),
+            false => Err(stopped.faults),
+        }
     }
 
     /// Puts the images of the leg into the settings: the new ones, or `back` the old ones.
@@ -317,10 +372,6 @@ impl Run<'_> {
         let chosen = graph.with_needs(self.state.services.iter().map(String::as_str));
         let options = start::Options::default();
         let outcome = start::start_locked(context, &options, &chosen, self.again).await?;
-        if let Some(away) = self.away.take() {
-            let away = u64::try_from(away.elapsed().as_millis()).unwrap_or_default();
-            self.state.down_ms.1 += away;
-        }
         let faults = outcome.failures();
         if faults.is_empty() {
             Ok(())
@@ -329,14 +380,10 @@ impl Run<'_> {
         }
     }
 
-    /// The leg has come to its end: the web is open, and the way back noted.
-    async fn finish(&mut self) -> Result<(), Vec<Fault>> {
-        let one = |fault: Box<Fault>| vec![*fault];
-        let before = self.state.down_ms;
-        self.open()?;
-        let (context, owner) = (&self.context, self.procedure.owner);
-        let places = &context.settings.places;
-        let down = (self.state.down_ms.0 - before.0, self.state.down_ms.1);
+    /// Notes how `ooy rollback` goes back, before anybody is let in.
+    fn note_way_back(&mut self) -> Result<(), Vec<Fault>> {
+        let (places, owner) = (&self.context.settings.places, self.procedure.owner);
+        let (web, courier) = self.down_so_far();
         let upgraded = Upgraded {
             schema: 1,
             app: self.state.app,
@@ -345,42 +392,56 @@ impl Run<'_> {
             kept: self.state.kept.clone(),
             backup: self.state.backup.clone(),
             since: Timestamp::now(),
-            down_ms: down,
+            down_ms: (web - self.state.down_ms.0, courier - self.state.down_ms.1),
         };
         let earlier = state::last(&places.state, self.state.app).ok().flatten();
-        database::keep(context, &self.state, owner, &upgraded.kept)
+        let earlier = earlier.map(|earlier| earlier.kept);
+        // Of a run that was cut off here, it is the same.
+        if earlier.as_ref() != Some(&upgraded.kept) {
+            self.state.earlier = earlier;
+            self.note()?;
+        }
+        database::keep(&self.context, &self.state, owner, &upgraded.kept)
             .and_then(|()| upgraded.write(&places.state))
-            .map_err(|error| one(self.not_noted(&error)))?;
+            .map_err(|error| vec![*self.not_noted(&error)])?;
+        self.advance(Phase::Opening)
+    }
+
+    /// Lets people and messages in.
+    async fn finish(&mut self) -> Result<(), Vec<Fault>> {
+        self.open()?;
+        self.note()?;
+        let places = &self.context.settings.places;
+        let last = state::last(&places.state, self.state.app).ok().flatten();
         let leg = self.state.step();
-        let web = human(Duration::from_millis(down.0));
+        let web = last.map_or(Duration::ZERO, |last| last.down().0);
         self.tell(
             Kind::Done,
-            &format!("{} → {} · the web was closed for {web}", leg.from, leg.to),
+            &format!(
+                "{} → {} · the web was closed for {}",
+                leg.from,
+                leg.to,
+                human(web)
+            ),
         );
         // One way back at a time: each takes the room of a whole database.
-        if let Some(earlier) = earlier
-            && earlier.kept != upgraded.kept
-        {
-            match database::drop_copy(context, owner, &earlier.kept).await {
-                Ok(()) => self.tell(Kind::Done, &format!("{} dropped", earlier.kept)),
+        if let Some(earlier) = self.state.earlier.take() {
+            match database::drop_copy(&self.context, self.procedure.owner, &earlier).await {
+                Ok(()) => self.tell(Kind::Done, &format!("{earlier} dropped")),
                 // It is listed, and can be dropped by hand.
                 Err(fault) => self.tell(Kind::Failed, &fault.title),
             }
         }
-        self.state.kept = prepare::name_of_copy(&self.state.database);
-        self.state.copied = false;
         Ok(())
     }
 
-    fn end(&self) -> Result<Ended, Vec<Fault>> {
-        self.forget()?;
-        let last = state::last(&self.context.settings.places.state, self.state.app);
-        Ok(Ended {
+    fn ended(&self) -> Ended {
+        Ended {
             name: self.state.name(),
             undone: false,
             down: self.down(),
-            kept: last.ok().flatten().map(|last| last.kept),
-        })
+            kept: Some(self.state.kept.clone()),
+        }
     }
 
     fn down(&self) -> (Duration, Duration) {
@@ -397,7 +458,6 @@ impl Run<'_> {
             .await
             .map_err(one)?;
         if self.state.copied || self.state.closed.is_some() {
-            self.close()?;
             self.stop().await?;
         }
         if self.state.copied {

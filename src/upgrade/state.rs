@@ -40,10 +40,16 @@ pub struct State {
     pub copied: bool,
     /// The proved backup of this leg.
     pub backup: Option<String>,
-    /// When the web was closed, in this leg.
+    /// Since when the web is closed; `None`: it is open.
     pub closed: Option<Timestamp>,
-    /// How long the web was closed, and how long courier was away, milliseconds, all legs.
+    /// The same for courier.
+    #[serde(default)]
+    pub courier_closed: Option<Timestamp>,
+    /// How long the web was closed, and how long courier, milliseconds, all legs so far.
     pub down_ms: (u64, u64),
+    /// The way back of the leg before, to be dropped when this one has ended.
+    #[serde(default)]
+    pub earlier: Option<String>,
     /// A person sees to it if it fails.
     pub no_rollback: bool,
     /// The wiki's sequence: the new mailroom runs without workers while the database is migrated.
@@ -69,7 +75,7 @@ pub struct Step {
 pub enum Phase {
     /// Images are pulled, the database is backed up and the backup proved; the old version serves.
     Preparing,
-    /// The web is closed, what writes is being stopped.
+    /// What writes is being stopped, behind the closed door from the web on.
     Stopping,
     /// Nobody writes; the database is being copied.
     Copying,
@@ -79,6 +85,9 @@ pub enum Phase {
     Starting,
     /// It runs, and is being tried behind the closed door.
     Checking,
+    /// It was tried, and the way back is noted; people and messages are let in. From here on it is
+    /// not taken back: they write.
+    Opening,
     /// It is being taken back.
     Undoing,
 }
@@ -88,11 +97,12 @@ impl Phase {
     pub fn words(self) -> &'static str {
         match self {
             Self::Preparing => "it was being prepared; the old version serves",
-            Self::Stopping => "the web is closed, the old version was being stopped",
+            Self::Stopping => "the old version was being stopped",
             Self::Copying => "the old version is stopped, its database was being copied",
             Self::Migrating => "the database was being migrated",
             Self::Starting => "the new version was being started",
             Self::Checking => "the new version runs behind a closed door, and was being tried",
+            Self::Opening => "the new version was tried, and the door was being opened",
             Self::Undoing => "it was being taken back",
         }
     }
@@ -133,6 +143,11 @@ impl State {
         procedure.into_iter().flat_map(Procedure::services)
     }
 
+    /// Whether it can still be taken back without losing anything: nobody has written yet.
+    pub fn can_be_undone(&self) -> bool {
+        !self.rollback && self.phase != Phase::Opening
+    }
+
     /// One that begins now.
     pub fn begin(app: App, legs: Vec<Step>, database: &str, kept: String) -> Self {
         Self {
@@ -148,6 +163,8 @@ impl State {
             copied: false,
             backup: None,
             closed: None,
+            courier_closed: None,
+            earlier: None,
             down_ms: (0, 0),
             no_rollback: false,
             wiki_order: false,
@@ -260,6 +277,8 @@ pub(super) mod tests {
             copied: false,
             backup: None,
             closed: None,
+            courier_closed: None,
+            earlier: None,
             down_ms: (0, 0),
             no_rollback: false,
             wiki_order: false,

@@ -119,6 +119,12 @@ fn restart_starts_the_process_anew() {
     let before = started();
     home.ooy(&["restart", "courier"]).expect(0);
     assert!(started() > before);
+    let history = home.ooy(&["--json", "history"]).expect(0).json();
+    let last = history["operations"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["operation"], "restart courier");
+    assert!(last["down_ms"].is_u64(), "{last}");
+    let plan = last["plan"].to_string();
+    assert!(plan.contains("courier: stop (up to"), "{plan}");
 }
 
 #[test]

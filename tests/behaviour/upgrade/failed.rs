@@ -23,9 +23,26 @@ fn is_as_before(home: &Home, content: &str, images: &[String]) {
 fn what_fails_is_told_and_everything_is_as_before() {
     let home = Home::with_databases("upfails");
     home.ooy(&["start"]).expect(0);
-    home.seed_rapidpro();
+    let seeded = home.seed_rapidpro();
     let images = home.images();
     let upgrade = ["--yes", "upgrade", "rapidpro", "--to", "7.0.4"];
+
+    // A part that ends at once, when courier of the new version runs already: what it might have taken
+    // would be in the database that is thrown away.
+    home.docker(&[
+        "tag",
+        "ooy-stand-in/nginx:1.22.1",
+        "ooy-stand-in/mailroom:v9.9.8",
+    ]);
+    let delivering = home.delivering(&seeded);
+    let failed = home
+        .ooy(&[&upgrade[..], &["--mailroom", "v9.9.8"]].concat())
+        .expect(1);
+    home.lost_no_message(&delivering.end());
+    assert!(failed.stderr.contains("mailroom"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("6.4.8 is back"), "{}", failed.stderr);
+    home.docker(&["rmi", "ooy-stand-in/mailroom:v9.9.8"]);
+
     // Nothing writes but the database's own clocks: workers are quiet in this deployment.
     home.ooy(&["stop", "rapidpro-beat", "rapidpro-celery"])
         .expect(0);
@@ -40,22 +57,17 @@ fn what_fails_is_told_and_everything_is_as_before() {
     is_as_before(&home, &before, &images);
     home.rapidpro_sql("ALTER TABLE msgs_msg DROP COLUMN metadata");
 
-    // A part that ends at once, and one that is not what its tag says.
-    for (of, tag, said) in [
-        ("nginx:1.22.1", "v9.9.8", "mailroom"),
-        ("mailroom:6.4.3", "v9.9.9", "is not version 9.9.9"),
-    ] {
-        let image = format!("ooy-stand-in/mailroom:{tag}");
-        home.docker(&["tag", &format!("ooy-stand-in/{of}"), &image]);
-        let before = home.content("rapidpro");
-        let failed = home
-            .ooy(&[&upgrade[..], &["--mailroom", tag]].concat())
-            .expect(1);
-        assert!(failed.stderr.contains(said), "{}", failed.stderr);
-        assert!(failed.stderr.contains("6.4.8 is back"), "{}", failed.stderr);
-        is_as_before(&home, &before, &images);
-        home.docker(&["rmi", &image]);
-    }
+    // A part that is not what its tag says.
+    let image = "ooy-stand-in/mailroom:v9.9.9";
+    home.docker(&["tag", "ooy-stand-in/mailroom:6.4.3", image]);
+    let before = home.content("rapidpro");
+    let failed = home
+        .ooy(&[&upgrade[..], &["--mailroom", "v9.9.9"]].concat())
+        .expect(1);
+    let said = "is not version 9.9.9";
+    assert!(failed.stderr.contains(said), "{}", failed.stderr);
+    is_as_before(&home, &before, &images);
+    home.docker(&["rmi", image]);
 
     // Left for a person, who takes it back by hand.
     home.rapidpro_sql("ALTER TABLE msgs_msg ADD COLUMN metadata text");
@@ -76,6 +88,92 @@ fn what_fails_is_told_and_everything_is_as_before() {
     assert_eq!(home.service_status("rapidpro")["state"], "created");
     home.ooy(&["--yes", "resume", "--undo"]).expect(0);
     is_as_before(&home, &before, &images);
+}
+
+/// In use, it is not taken back by itself: what people wrote meanwhile would be missing.
+#[test]
+fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
+    let home = Home::with_databases("uplate");
+    home.set("UPGRADE_WATCH", "UPGRADE_WATCH=60s");
+    home.ooy(&["start", "contentrepo"]).expect(0);
+    let mut child = home
+        .command(&[
+            "--yes",
+            "--json",
+            "upgrade",
+            "contentrepo",
+            "--to",
+            "0.0.101",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        if last.contains(r#""step":"watch""#) && last.contains("started") {
+            let pid = home.inspect("contentrepo", "{{.State.Pid}}");
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &pid])
+                .status();
+            assert!(killed.unwrap().success());
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let told: serde_json::Value = serde_json::from_str(&last).unwrap();
+    let fault = &told["faults"][0];
+    let title = fault["title"].as_str().unwrap();
+    assert!(title.starts_with("contentrepo: ended "), "{title}");
+    let next = fault["next"].to_string();
+    assert!(next.contains("rollback contentrepo --dry-run"), "{next}");
+    assert_eq!(home.tag("contentrepo"), "v0.0.101");
+    home.is_settled("contentrepo");
+    let history = home.ooy(&["history", "--plan"]).expect(0).stdout;
+    assert!(history.contains("failed: contentrepo: ended"), "{history}");
+    assert!(history.contains("leg 1: 0.0.41 → 0.0.101"), "{history}");
+    home.drop_databases_beside();
+}
+
+/// Cut off after its backup was proved; then somebody is at the backup's files.
+#[test]
+fn a_backup_that_was_tampered_with_is_made_anew() {
+    let home = Home::with_databases("uptamper");
+    home.ooy(&["start", "contentrepo"]).expect(0);
+    // What is run with a backup that is proved: this one never ends.
+    let (hook, reached) = (home.folder.join("hook"), home.folder.join("reached"));
+    let script = format!("#!/bin/bash\n: >'{}'\nexec sleep 1000\n", reached.display());
+    std::fs::write(&hook, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&hook, executable).unwrap();
+    home.set("BACKUP_HOOK", &format!("BACKUP_HOOK={}", hook.display()));
+    let upgrade = ["--yes", "upgrade", "contentrepo", "--to", "0.0.101"];
+    let mut child = home
+        .command(&upgrade)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("its backup is proved", LIMIT, || reached.exists());
+    let _ = child.kill();
+    let _ = child.wait();
+    let dump = std::fs::read_dir(home.folder.join("backups"))
+        .unwrap()
+        .map(|folder| folder.unwrap().path().join("contentrepo.dump"))
+        .find(|dump| dump.exists())
+        .unwrap();
+    let mut bytes = std::fs::read(&dump).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&dump, bytes).unwrap();
+    home.set("BACKUP_HOOK", "BACKUP_HOOK=");
+    let resumed = home.ooy(&["--yes", "resume"]).expect(0);
+    let told = "is not what was proved: a new one is made";
+    assert!(resumed.stderr.contains(told), "{}", resumed.stderr);
+    assert_eq!(home.tag("contentrepo"), "v0.0.101");
+    let listed = home.ooy(&["--json", "backup", "list"]).expect(0).json();
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 2, "{listed:#}");
+    home.drop_databases_beside();
 }
 
 #[test]

@@ -38,11 +38,47 @@ impl Home {
         image.rsplit(':').next().unwrap().to_owned()
     }
 
-    /// Whether the pages of an application are closed.
-    fn closed(&self, owner: &str) -> bool {
+    /// Whether the pages of an application are closed, or what providers deliver to courier.
+    fn closed(&self, door: &str) -> bool {
         self.folder
-            .join(format!("rendered/nginx/closed-{owner}"))
+            .join(format!("rendered/nginx/closed-{door}"))
             .exists()
+    }
+
+    /// How far an upgrade is; empty: none is under way.
+    fn phase(&self) -> String {
+        let text = std::fs::read(self.folder.join("state/upgrade.json"));
+        let state: serde_json::Value = text
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        state["phase"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Asks courier to take messages in, again and again.
+    fn delivering(&self, seeded: &serde_json::Value) -> Asking {
+        let channel = seeded["channel"].as_str().unwrap();
+        let receive = format!("/c/ex/{channel}/receive");
+        let message = "from=%2B254722000111&text=during+the+upgrade";
+        Asking::begin(self, "rapidpro.test", &receive, Some(message))
+    }
+
+    /// Each message that courier has taken is in the database; whose turn it was not was told so, and
+    /// sends again. How many it has taken.
+    #[track_caller]
+    fn lost_no_message(&self, delivered: &[(Instant, u16)]) -> usize {
+        let taken = delivered.iter().filter(|(_, code)| *code == 200).count();
+        let written = "SELECT count(*) FROM msgs_msg WHERE text = 'during the upgrade'";
+        assert_eq!(
+            self.rapidpro_sql(written),
+            taken.to_string(),
+            "{delivered:?}"
+        );
+        let told = delivered
+            .iter()
+            .all(|(_, code)| [200, 502, 503, 504].contains(code));
+        assert!(told, "{delivered:?}");
+        taken
     }
 
     /// Nothing is under way, nothing is closed, nothing lies beside but what can be gone back to.
@@ -50,6 +86,7 @@ impl Home {
     fn is_settled(&self, owner: &str) {
         assert!(!self.folder.join("state/upgrade.json").exists());
         assert!(!self.closed(owner));
+        assert!(!self.closed("courier"));
     }
 }
 

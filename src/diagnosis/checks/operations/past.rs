@@ -153,7 +153,8 @@ impl Last {
 
 /// Whether a line tells of something that changes the deployment.
 fn changes(entry: &Entry) -> bool {
-    !matches!(entry.step.as_str(), "operation" | "preflight") && entry.event != "skipped"
+    !matches!(entry.step.as_str(), "operation" | "preflight")
+        && !matches!(entry.event.as_str(), "skipped" | "planned")
 }
 
 /// A time of day; with its date, where that is not today's.
