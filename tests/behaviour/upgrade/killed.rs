@@ -109,7 +109,7 @@ fn an_upgrade_of_rapidpro_that_is_killed_ends_as_the_new_or_as_the_old() {
     let home = Home::with_databases("uprpkilled");
     home.ooy(&["start"]).expect(0);
     home.seed_rapidpro();
-    let names = "SELECT string_agg(urn, ',' ORDER BY id) FROM contacts_contacturn";
+    let names = "SELECT string_agg(name, ',' ORDER BY id) FROM contacts_contact";
     let names_before = home.rapidpro_sql(names);
     let upgrade = ["upgrade", "rapidpro", "--to", "7.0.4"];
     let mut undo = false;
