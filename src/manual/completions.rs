@@ -48,7 +48,8 @@ fn visible(command: &Command, path: &str, names: &[Names]) -> Command {
     let mut copy = Command::new(&*command.get_name().to_owned().leak())
         .about(command.get_about().cloned().unwrap_or_default())
         .subcommand_required(command.is_subcommand_required_set())
-        // They are among what is copied.
+        // The options for help and version are among what is copied; clap wants a version for the latter.
+        .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true);
@@ -81,7 +82,9 @@ fn with_values(argument: &Arg, path: &str, names: &[Names]) -> Arg {
     }
     // Nothing is known about it: better no answer than the names of files.
     match argument.get_value_hint() {
-        ValueHint::Unknown if argument.get_possible_values().is_empty() && takes_value(&argument) => {
+        ValueHint::Unknown
+            if argument.get_possible_values().is_empty() && takes_value(&argument) =>
+        {
             argument.value_hint(ValueHint::Other)
         }
         _ => argument,
@@ -113,7 +116,10 @@ fn fish_arguments(command: &Command, path: &[&str], script: &mut String) {
         .get_positionals()
         .flat_map(Arg::get_possible_values)
         .map(|value| {
-            let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+            let about = value
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             format!("{}\\t{}", value.get_name(), quoted(&about))
         })
         .collect();
@@ -122,7 +128,11 @@ fn fish_arguments(command: &Command, path: &[&str], script: &mut String) {
         false => format!(" -a {}", quoted(&values.join("\n"))),
     };
     if !(files.is_empty() && values.is_empty()) {
-        let _ = writeln!(script, "complete -c ooy -n {}{files}{values}", quoted(&condition));
+        let _ = writeln!(
+            script,
+            "complete -c ooy -n {}{files}{values}",
+            quoted(&condition)
+        );
     }
 }
 

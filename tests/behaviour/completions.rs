@@ -12,12 +12,15 @@ const LINES: &[(&str, &[&str])] = &[
     ("ooy boot e", &["enable"]),
     ("ooy --json backup cr", &["create"]),
     ("ooy backup create --pro", &["--prove"]),
-    ("ooy --color al", &["always"]),
+    ("ooy status --color al", &["always"]),
     // Names that only ooy knows.
-    ("ooy start rapid", &["rapidpro", "rapidpro-beat", "rapidpro-celery"]),
+    (
+        "ooy start rapid",
+        &["rapidpro", "rapidpro-beat", "rapidpro-celery"],
+    ),
     ("ooy logs -f mailroom cour", &["courier"]),
     ("ooy fix disk", &["disk-space"]),
-    ("ooy diagnose casepro-lock", &["casepro-lock-stale"]),
+    ("ooy diagnose casepro-lock-", &["casepro-lock-stale"]),
     ("ooy upgrade c", &["casepro", "contentrepo"]),
     ("ooy config co", &["compose"]),
     ("ooy completions z", &["zsh"]),
@@ -190,5 +193,8 @@ fn the_script_needs_no_settings_and_survives_a_reader_that_goes_away() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
 }
