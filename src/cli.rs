@@ -19,7 +19,7 @@ pub use upgrade::{Application, Rollback, Upgrade};
 
 /// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
 #[derive(Debug, Parser)]
-#[command(name = "ooy", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "ooy", version = VERSION, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -27,11 +27,21 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The release, and which build of it: commit and target.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("OOY_COMMIT"),
+    ", ",
+    env!("OOY_TARGET"),
+    ")"
+);
+
 const EXIT_CODES: &str = "Exit codes: 0 fine · 1 a problem was found or the work failed · \
 2 wrong usage or settings · 3 another operation holds the lock · 130 interrupted";
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
     #[arg(
@@ -66,9 +76,10 @@ pub struct Global {
 }
 
 /// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
+    #[default]
     Auto,
     /// Always.
     Always,

@@ -18,6 +18,7 @@ mod start;
 mod status;
 mod stop;
 mod upgrade;
+pub mod version;
 mod watch;
 
 use std::future::Future;
