@@ -12,6 +12,7 @@ mod engine;
 mod fault;
 mod host;
 mod lifecycle;
+mod manual;
 mod operation;
 mod rapidpro;
 mod remedy;

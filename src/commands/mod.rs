@@ -5,6 +5,7 @@ mod backup;
 mod boot;
 mod bundle;
 mod calls;
+mod completions;
 mod config;
 mod diagnose;
 mod fix;
@@ -12,6 +13,7 @@ mod history;
 mod init;
 mod lines;
 mod logs;
+mod man;
 mod restart;
 mod restore;
 mod start;
@@ -105,6 +107,8 @@ pub fn run(cli: &Cli) -> u8 {
             });
         }
         Command::Calls(arguments) => calls::run(&ui, &places, arguments),
+        Command::Completions(arguments) => completions::run(&ui, arguments),
+        Command::Man(arguments) => man::run(&ui, &places, arguments),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };
