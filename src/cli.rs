@@ -284,7 +284,11 @@ pub struct Config {
     #[arg(long)]
     pub check: bool,
     /// What to show: env, compose, nginx or dialplan
-    #[arg(value_name = "PART", default_value = "env", hide_possible_values = true)]
+    #[arg(
+        value_name = "PART",
+        default_value = "env",
+        hide_possible_values = true
+    )]
     pub what: What,
 }
 

@@ -50,11 +50,15 @@ fn words(line: &str) -> Vec<String> {
     if words[0] == "sudo" {
         words.remove(0);
     }
-    if let ["sh", "-c", inner] | ["echo", inner, ..] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    if let ["sh", "-c", inner] | ["echo", inner, ..] =
+        words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
         let inner = inner.trim_start_matches("source <(").trim_end_matches(')');
         return self::words(inner);
     }
-    let end = words.iter().position(|word| matches!(word.as_str(), ">" | "|" | "#"));
+    let end = words
+        .iter()
+        .position(|word| matches!(word.as_str(), ">" | "|" | "#"));
     words.truncate(end.unwrap_or(words.len()));
     words
 }
@@ -68,7 +72,11 @@ fn every_example_in_the_help_is_a_line_that_ooy_takes() {
             let words = words(&line);
             assert_eq!(words[0], "ooy", "{name}: {line}");
             if let Err(error) = Cli::try_parse_from(&words) {
-                assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{name}: {line}: {error}");
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::DisplayHelp,
+                    "{name}: {line}: {error}"
+                );
             }
             // Its own, not those of its neighbour.
             let named: Vec<&str> = name.split(' ').collect();
@@ -85,25 +93,49 @@ fn the_help_of_every_command_fits_a_terminal_of_80_columns() {
             assert!(line.chars().count() <= 80, "{name}: {line}");
         }
         for line in typed(&command) {
-            assert!(help.contains(&format!("  {line}")), "{name}: broken: {line}");
+            assert!(
+                help.contains(&format!("  {line}")),
+                "{name}: broken: {line}"
+            );
         }
         // One layout for all: where anything has more to say than its line, clap spreads everything.
-        assert_eq!(help, command.render_help().to_string(), "{name}: hide_possible_values?");
+        assert_eq!(
+            help,
+            command.render_help().to_string(),
+            "{name}: hide_possible_values?"
+        );
     }
 }
 
 #[test]
 fn the_first_line_of_every_help_is_an_imperative() {
     for (name, command) in commands() {
-        let about = command.get_about().unwrap_or_else(|| panic!("{name}: no help")).to_string();
+        let about = command
+            .get_about()
+            .unwrap_or_else(|| panic!("{name}: no help"))
+            .to_string();
         let first = about.split(' ').next().unwrap_or_default();
-        assert!(first.starts_with(char::is_uppercase) && !first.ends_with('s'), "{name}: {about}");
-        assert!(!about.ends_with('.') && !about.contains('\n'), "{name}: {about}");
+        assert!(
+            first.starts_with(char::is_uppercase) && !first.ends_with('s'),
+            "{name}: {about}"
+        );
+        assert!(
+            !about.ends_with('.') && !about.contains('\n'),
+            "{name}: {about}"
+        );
         for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
-            let help = argument.get_help().unwrap_or_else(|| panic!("{name}: {}: no help", argument.get_id()));
+            let help = argument
+                .get_help()
+                .unwrap_or_else(|| panic!("{name}: {}: no help", argument.get_id()));
             assert!(!help.to_string().ends_with('.'), "{name}: {help}");
-            if argument.get_id() == "dry_run" && !["ooy watch", "ooy rollback"].contains(&name.as_str()) {
-                assert_eq!(help.to_string(), "Show what would be done, and do nothing", "{name}");
+            if argument.get_id() == "dry_run"
+                && !["ooy watch", "ooy rollback"].contains(&name.as_str())
+            {
+                assert_eq!(
+                    help.to_string(),
+                    "Show what would be done, and do nothing",
+                    "{name}"
+                );
             }
         }
     }

@@ -52,7 +52,10 @@ fn unknown(places: &Places, name: &str, pages: &[Page]) -> Fault {
         format!("{name}: no such page"),
         "there is no command of that name",
     )
-    .evidence(format!("{} have a page", human::count(known.len(), "command")))
+    .evidence(format!(
+        "{} have a page",
+        human::count(known.len(), "command")
+    ))
     .why("there is nothing to show")
     .next(next)
 }

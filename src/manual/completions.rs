@@ -81,7 +81,9 @@ fn with_values(argument: &Arg, path: &str, names: &[Names]) -> Arg {
     }
     // Nothing is known about it: better no answer than the names of files.
     match argument.get_value_hint() {
-        ValueHint::Unknown if argument.get_possible_values().is_empty() && takes_value(&argument) => {
+        ValueHint::Unknown
+            if argument.get_possible_values().is_empty() && takes_value(&argument) =>
+        {
             argument.value_hint(ValueHint::Other)
         }
         _ => argument,
@@ -113,7 +115,10 @@ fn fish_arguments(command: &Command, path: &[&str], script: &mut String) {
         .get_positionals()
         .flat_map(Arg::get_possible_values)
         .map(|value| {
-            let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+            let about = value
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             format!("{}\\t{}", value.get_name(), quoted(&about))
         })
         .collect();
@@ -122,7 +127,11 @@ fn fish_arguments(command: &Command, path: &[&str], script: &mut String) {
         false => format!(" -a {}", quoted(&values.join("\n"))),
     };
     if !(files.is_empty() && values.is_empty()) {
-        let _ = writeln!(script, "complete -c ooy -n {}{files}{values}", quoted(&condition));
+        let _ = writeln!(
+            script,
+            "complete -c ooy -n {}{files}{values}",
+            quoted(&condition)
+        );
     }
 }
 

@@ -314,9 +314,16 @@ fn see_also(roff: &mut Roff, line: &[&Command], about: &About) {
     let mut pages: Vec<String> = (1..line.len()).map(|to| names(&line[..to], "-")).collect();
     if line.len() > 2 {
         let above = &line[..line.len() - 1];
-        pages.extend(commands(above[above.len() - 1]).map(|it| names(&[above, &[it]].concat(), "-")));
+        pages.extend(
+            commands(above[above.len() - 1]).map(|it| names(&[above, &[it]].concat(), "-")),
+        );
     }
-    pages.extend(about.see_also.iter().map(|it| format!("{}-{it}", line[0].get_name())));
+    pages.extend(
+        about
+            .see_also
+            .iter()
+            .map(|it| format!("{}-{it}", line[0].get_name())),
+    );
     pages.retain(|it| *it != own);
     let mut text = Vec::new();
     for (number, page) in pages.iter().enumerate() {
@@ -326,7 +333,12 @@ fn see_also(roff: &mut Roff, line: &[&Command], about: &About) {
         text.extend([bold(page), roman("(1)")]);
     }
     if pages.is_empty() {
-        text.extend([bold("docker-compose"), roman("(1), "), bold("systemctl"), roman("(1)")]);
+        text.extend([
+            bold("docker-compose"),
+            roman("(1), "),
+            bold("systemctl"),
+            roman("(1)"),
+        ]);
     }
     roff.text(text);
 }

@@ -14,7 +14,10 @@ const LINES: &[(&str, &[&str])] = &[
     ("ooy backup create --pro", &["--prove"]),
     ("ooy --color al", &["always"]),
     // Names that only ooy knows.
-    ("ooy start rapid", &["rapidpro", "rapidpro-beat", "rapidpro-celery"]),
+    (
+        "ooy start rapid",
+        &["rapidpro", "rapidpro-beat", "rapidpro-celery"],
+    ),
     ("ooy logs -f mailroom cour", &["courier"]),
     ("ooy fix disk", &["disk-space"]),
     ("ooy diagnose casepro-lock", &["casepro-lock-stale"]),
@@ -190,5 +193,8 @@ fn the_script_needs_no_settings_and_survives_a_reader_that_goes_away() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
 }

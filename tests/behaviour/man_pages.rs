@@ -46,11 +46,22 @@ fn mandoc_and_man_find_nothing_wrong_with_any_page() {
     assert!(pages.len() > 30, "{pages:?}");
     let lint = run("mandoc", &["-T", "lint", "-W", "warning"], &pages).expect(0);
     assert_eq!(lint.stdout + &lint.stderr, "");
-    let formatted = run("man", &["--warnings", "-E", "UTF-8", "-T", "utf8", "-Z", "-l"], &pages).expect(0);
+    let formatted = run(
+        "man",
+        &["--warnings", "-E", "UTF-8", "-T", "utf8", "-Z", "-l"],
+        &pages,
+    )
+    .expect(0);
     assert_eq!(formatted.stderr, "");
     // What apropos(1) finds a page by.
     let names = run("lexgrog", &[], &pages).expect(0);
-    assert!(names.stdout.contains("\"ooy-backup-create - make a backup: "), "{}", names.stdout);
+    assert!(
+        names
+            .stdout
+            .contains("\"ooy-backup-create - make a backup: "),
+        "{}",
+        names.stdout
+    );
 }
 
 #[test]
@@ -61,16 +72,36 @@ fn a_page_has_what_its_reader_looks_for() {
     settings.bind(|| insta::assert_snapshot!("man-backup-create", page));
     let whole = ooy(&["man"]).expect(0).stdout;
     for part in [
-        "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "\"EXIT STATUS\"", "EXAMPLES",
-        "ENVIRONMENT", "FILES", "\"SEE ALSO\"",
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "COMMANDS",
+        "\"EXIT STATUS\"",
+        "EXAMPLES",
+        "ENVIRONMENT",
+        "FILES",
+        "\"SEE ALSO\"",
     ] {
-        assert!(whole.contains(&format!("\n.SH {part}\n")), "{part}\n{whole}");
+        assert!(
+            whole.contains(&format!("\n.SH {part}\n")),
+            "{part}\n{whole}"
+        );
     }
-    for text in ["/etc/ooy/ooy.env", "/var/spool/ooy", "OOY_HOME", "NO_COLOR", "ooy\\-start"] {
+    for text in [
+        "/etc/ooy/ooy.env",
+        "/var/spool/ooy",
+        "OOY_HOME",
+        "NO_COLOR",
+        "ooy\\-start",
+    ] {
         assert!(whole.contains(text), "{text}\n{whole}");
     }
     assert!(!whole.contains("probe"), "a hidden command");
-    assert!(!ooy(&["man", "start"]).stdout.contains("at\\-boot"), "a hidden option");
+    assert!(
+        !ooy(&["man", "start"]).stdout.contains("at\\-boot"),
+        "a hidden option"
+    );
 }
 
 #[test]
@@ -102,18 +133,35 @@ fn pages_are_written_for_everybody_and_again_only_where_they_changed() {
         .output()
         .unwrap();
     let ran = Ran::of(&output).expect(0);
-    assert!(ran.stderr.starts_with("✓ ") && ran.stderr.contains(" pages in "), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("✓ ") && ran.stderr.contains(" pages in "),
+        "{}",
+        ran.stderr
+    );
     let path = below.join("ooy-start.1");
     let before = std::fs::metadata(&path).unwrap();
     assert_eq!(before.permissions().mode() & 0o777, 0o644);
     std::fs::write(below.join("ooy.1"), "cut off").unwrap();
-    let ran = ooy(&["man", "--json", "--write", below.to_str().unwrap()]).expect(0).json();
-    assert!(ran["pages"].as_array().unwrap().contains(&"ooy-start.1".into()));
+    let ran = ooy(&["man", "--json", "--write", below.to_str().unwrap()])
+        .expect(0)
+        .json();
+    assert!(
+        ran["pages"]
+            .as_array()
+            .unwrap()
+            .contains(&"ooy-start.1".into())
+    );
     assert_eq!(std::fs::metadata(&path).unwrap().ino(), before.ino());
     let whole = std::fs::read_to_string(below.join("ooy.1")).unwrap();
     assert_eq!(whole, ooy(&["man"]).stdout);
     // Nothing of a half written one is left.
-    assert!(std::fs::read_dir(&below).unwrap().all(|it| !it.unwrap().file_name().to_string_lossy().starts_with('.')));
+    assert!(
+        std::fs::read_dir(&below).unwrap().all(|it| !it
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with('.'))
+    );
 }
 
 #[test]
@@ -131,5 +179,8 @@ fn a_page_survives_a_reader_that_goes_away() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
 }

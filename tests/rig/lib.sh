@@ -396,8 +396,9 @@ build_at() {
   # Each of them would take the place of the flags in .cargo/config.toml, or add to what C is given.
   unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS CFLAGS TARGET_CFLAGS
   cargo fetch --locked --target "$rig_target"
-  # The last one that fits counts.
-  for path in "$checkout=/ooy" "$target=/ooy/target" "$(rustc --print sysroot)=/rust"; do flags+="'--remap-path-prefix=$path',"; done
+  # Of the checkout itself nothing is written, and without it here checkouts that share a target folder
+  # share their crates.
+  for path in "$target=/target" "$(rustc --print sysroot)=/rust"; do flags+="'--remap-path-prefix=$path',"; done
   # A folder each registry or mirror of it, with a name of its own.
   for path in "$crates"/*/; do flags+="'--remap-path-prefix=${path%/}=/crates',"; done
   # With those of .cargo/config.toml: cargo joins lists.
@@ -444,6 +445,17 @@ cargo_tool() {
     [[ -x $folder/bin/$1 ]] || cargo install --quiet --locked --debug --version "=$2" --root "$folder" "$1"
   ) 9>"$rig_work/tools/lock" >&2
   echo "$folder/bin/$1"
+}
+
+# zipsign: where the program is that signs and verifies archives as the crate self_update does: this
+# machine's own, or one that is built once.
+zipsign() {
+  local version=0.2.1
+  if [[ $(command zipsign --version 2>/dev/null) == "zipsign $version" ]]; then
+    type -P zipsign
+  else
+    cargo_tool zipsign "$version"
+  fi
 }
 
 # --- containers by label ------------------------------------------------------------------
