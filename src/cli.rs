@@ -28,13 +28,23 @@ macro_rules! exit_codes {
 
 /// Run and repair the One 2 One Youth deployment: twelve services behind nginx
 #[derive(Debug, Parser)]
-#[command(name = "ooy", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "ooy", version = VERSION, disable_help_subcommand = true, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// The release, and which build of it: commit and target.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("OOY_COMMIT"),
+    ", ",
+    env!("OOY_TARGET"),
+    ")"
+);
 
 const AFTER_HELP: &str = concat!(
     "Examples:
@@ -52,7 +62,7 @@ const AFTER_HELP: &str = concat!(
 pub const EXIT_CODES: &str = exit_codes!();
 
 /// Options of every command, in the help behind its own.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
     #[arg(
@@ -96,9 +106,10 @@ pub struct Global {
 }
 
 /// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
+    #[default]
     Auto,
     /// Always.
     Always,

@@ -20,6 +20,7 @@ mod start;
 mod status;
 mod stop;
 mod upgrade;
+pub mod version;
 mod watch;
 
 use std::future::Future;

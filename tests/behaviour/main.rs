@@ -27,6 +27,7 @@ mod nginx;
 mod pbx;
 mod pull;
 mod rapidpro_api;
+mod release;
 mod secrets;
 mod settings;
 mod start;
