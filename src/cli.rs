@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
 mod calls;
+mod self_update;
 mod upgrade;
 
 pub use backup::{
@@ -15,6 +16,7 @@ pub use backup::{
 pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
+pub use self_update::SelfUpdate;
 pub use upgrade::{Application, Rollback, Upgrade};
 
 /// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
@@ -192,6 +194,17 @@ pub enum Command {
     Agi(Agi),
     /// Show, deliver and retry finished calls; serve FastAGI
     Calls(Calls),
+    /// Replace ooy itself with a newer release, or put the one before back
+    #[command(after_help = "Examples:
+  ooy self-update --check
+  sudo ooy self-update
+  sudo ooy self-update --from /mnt/usb/releases
+  sudo ooy self-update --from ./ooy-0.2.0-x86_64-unknown-linux-gnu.tar.gz
+  sudo ooy self-update --rollback")]
+    SelfUpdate(SelfUpdate),
+    /// Say what this executable is and whether it is whole; run by `ooy self-update`
+    #[command(hide = true)]
+    SelfCheck,
     /// Ask PostgreSQL and Redis; run by ooy itself inside a container
     #[command(name = "probe-data-services", hide = true)]
     ProbeDataServices,

@@ -14,6 +14,7 @@ mod lines;
 mod logs;
 mod restart;
 mod restore;
+mod self_update;
 mod start;
 mod status;
 mod stop;
@@ -104,6 +105,8 @@ pub fn run(cli: &Cli) -> u8 {
             });
         }
         Command::Calls(arguments) => calls::run(&ui, &places, arguments),
+        Command::SelfUpdate(arguments) => self_update::run(&ui, &places, arguments),
+        Command::SelfCheck => self_update::check_self(&ui, &places),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };

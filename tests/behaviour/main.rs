@@ -26,6 +26,7 @@ mod pbx;
 mod pull;
 mod rapidpro_api;
 mod secrets;
+mod self_update;
 mod settings;
 mod start;
 mod tracer;
