@@ -22,7 +22,11 @@ pub async fn running(systemd: &Systemd, executable: &Path) -> Vec<String> {
         return units;
     }
     for name in of(&systemd.folder(), executable) {
-        if systemd.is_active(&name).await.is_ok_and(|state| state == "active") {
+        if systemd
+            .is_active(&name)
+            .await
+            .is_ok_and(|state| state == "active")
+        {
             units.push(name);
         }
     }
@@ -83,7 +87,9 @@ fn runs(unit: &str, executable: &Path) -> bool {
             let program = PathBuf::from(program.trim_start_matches(['-', '@', ':', '+', '!']));
             let is_it = std::fs::canonicalize(program).is_ok_and(|path| path == executable);
             let is_daemon = |daemon: &&[&str]| {
-                arguments.windows(daemon.len()).any(|words| words == **daemon)
+                arguments
+                    .windows(daemon.len())
+                    .any(|words| *words == **daemon)
             };
             is_it && DAEMONS.iter().any(is_daemon)
         })
@@ -121,7 +127,13 @@ mod tests {
 
     #[test]
     fn what_was_quoted_is_read_as_it_was() {
-        for word in ["/srv/ooy", "/srv/my home", "/a\"b\\c", "/100%/$HOME", "/it's"] {
+        for word in [
+            "/srv/ooy",
+            "/srv/my home",
+            "/a\"b\\c",
+            "/100%/$HOME",
+            "/it's",
+        ] {
             let line = format!(" {} --yes  watch ", quoted(word).unwrap());
             assert_eq!(words(&line), [word, "--yes", "watch"]);
         }
@@ -149,6 +161,9 @@ mod tests {
         unit("other.service", &other, "watch");
         unit("ooy-watch.service.old", &ooy, "watch");
         unit("gone.service", &folder.join("gone"), "watch");
-        assert_eq!(of(&folder, &ooy), ["ooy-calls.service", "ooy-watch.service"]);
+        assert_eq!(
+            of(&folder, &ooy),
+            ["ooy-calls.service", "ooy-watch.service"]
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backup::agreed;
-use super::{Failure, Outcome, block, block_interruptible};
+use super::{Outcome, block, block_interruptible};
 use crate::cli::SelfUpdate;
 use crate::deployment::places::Places;
 use crate::deployment::releases::Source;
@@ -54,9 +54,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &SelfUpdate) -> Outcome {
         return Ok(0);
     }
     agreed(ui, places, "self-update: not done", &asked)?;
-    let report = block_interruptible(&again, async {
-        Ok(job.update(&origin, &candidate).await?)
-    })?;
+    let report = block_interruptible(&again, async { Ok(job.update(&origin, &candidate).await?) })?;
     conclude(ui, places, &job, &report);
     Ok(0)
 }
@@ -67,7 +65,9 @@ fn newest(ui: &Ui, places: &Places, arguments: &SelfUpdate, job: &Job) -> Outcom
     let left = block(async { Ok(job.left_behind().await) })?;
     if !left.is_empty() {
         let units = left.join(", ");
-        ui.say(&format!("{newest}, and the one before is still run by {units}"));
+        ui.say(&format!(
+            "{newest}, and the one before is still run by {units}"
+        ));
         ui.say(&format!("  restarts   {units}"));
         if arguments.dry_run {
             ui.say("nothing was done (--dry-run)");
@@ -197,7 +197,11 @@ fn check(ui: &Ui, job: &Job, found: &Found) -> Outcome {
             older.name.version
         ))?,
         Found::Newer(newer) => {
-            ui.out(&format!("ooy {present} → {} is there{}", newer.name.version, of(newer)))?;
+            ui.out(&format!(
+                "ooy {present} → {} is there{}",
+                newer.name.version,
+                of(newer)
+            ))?;
             for line in newer.notes.iter().flat_map(notes) {
                 ui.out(&line)?;
             }
@@ -212,12 +216,18 @@ fn check(ui: &Ui, job: &Job, found: &Found) -> Outcome {
 
 /// ` · of 2026-11-26`
 fn of(candidate: &Candidate) -> String {
-    candidate.date.map_or(String::new(), |date| format!(" · of {date}"))
+    candidate
+        .date
+        .map_or(String::new(), |date| format!(" · of {date}"))
 }
 
 /// What is new in a release. Text from outside.
 fn notes(release: &Release) -> Vec<String> {
-    let lines: Vec<&str> = release.notes.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = release
+        .notes
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let mut shown: Vec<String> = lines
         .iter()
         .take(NOTES)
@@ -238,11 +248,18 @@ fn notes(release: &Release) -> Vec<String> {
 
 fn older(job: &Job, candidate: &Candidate, again: &str) -> Fault {
     Fault::problem(
-        format!("self-update: {} is older than what is installed", candidate.name.version),
+        format!(
+            "self-update: {} is older than what is installed",
+            candidate.name.version
+        ),
         "the newest release that is offered is an older one",
     )
     .evidence(format!("{}: {}", candidate.place, candidate.name.version))
-    .evidence(format!("{}: {}", job.installed.path.display(), job.present.name()))
+    .evidence(format!(
+        "{}: {}",
+        job.installed.path.display(),
+        job.present.name()
+    ))
     .why("an older ooy may not read what this one has written; the present one stays as it is")
     .next(format!("{again} --allow-downgrade"))
 }
@@ -263,10 +280,15 @@ fn plan(ui: &Ui, job: &Job, candidate: &Candidate, daemons: &[String]) {
     for line in candidate.notes.iter().flat_map(notes) {
         ui.say(&line);
     }
-    let bytes = candidate.listed.as_ref().map_or(String::new(), |archive| format!(" · {}", size(archive.size)));
+    let bytes = candidate.listed.as_ref().map_or(String::new(), |archive| {
+        format!(" · {}", size(archive.size))
+    });
     ui.say(&format!("  from       {}{bytes}", candidate.place));
     ui.say(&format!("  replaces   {path}"));
-    ui.say(&format!("  keeps      {from} as {}", job.installed.previous().display()));
+    ui.say(&format!(
+        "  keeps      {from} as {}",
+        job.installed.previous().display()
+    ));
     if !daemons.is_empty() {
         ui.say(&format!("  restarts   {}", daemons.join(", ")));
     }
@@ -306,17 +328,29 @@ fn roll_back(
     say_replaced(ui, &job);
     let (from, to) = (job.present.name(), before.name());
     if ui.json {
-        job.reporter.tell("plan", Kind::Planned, None, format!("{from} → {to}"));
+        job.reporter
+            .tell("plan", Kind::Planned, None, format!("{from} → {to}"));
     } else {
         ui.say(&format!("ooy self-update --rollback · {from} → {to}"));
         ui.say(&format!("  replaces   {}", job.installed.path.display()));
-        ui.say(&format!("  keeps      {} as {}", job.present.version, job.installed.previous().display()));
+        ui.say(&format!(
+            "  keeps      {} as {}",
+            job.present.version,
+            job.installed.previous().display()
+        ));
         if !daemons.is_empty() {
             ui.say(&format!("  restarts   {}", daemons.join(", ")));
         }
     }
-    if let Some(line) = before.settings.iter().find(|line| !job.present.settings.contains(line)) {
-        ui.say(&format!("! ooy {} will not take the settings as they are: {line}", before.version));
+    if let Some(line) = before
+        .settings
+        .iter()
+        .find(|line| !job.present.settings.contains(line))
+    {
+        ui.say(&format!(
+            "! ooy {} will not take the settings as they are: {line}",
+            before.version
+        ));
     }
     if arguments.dry_run {
         ui.say("nothing was done (--dry-run)");

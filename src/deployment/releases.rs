@@ -82,7 +82,10 @@ impl Source {
         if let Some(repository) = text.strip_prefix("github:") {
             let fits = |part: &str| {
                 let odd = |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c));
-                !part.is_empty() && part.len() <= 100 && !part.starts_with('.') && !part.contains(odd)
+                !part.is_empty()
+                    && part.len() <= 100
+                    && !part.starts_with('.')
+                    && !part.contains(odd)
             };
             return match repository.split_once('/') {
                 Some((owner, name)) if fits(owner) && fits(name) => {
@@ -119,7 +122,9 @@ impl Source {
         }
         // A password would end up in lists of processes, logs and messages.
         if host.contains('@') {
-            return Err("holds a user name before the @; releases are signed, and need none".to_owned());
+            return Err(
+                "holds a user name before the @; releases are signed, and need none".to_owned(),
+            );
         }
         if rest.contains(['?', '#']) {
             return Err("has a ? or # in it; a folder has neither".to_owned());

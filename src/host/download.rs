@@ -24,8 +24,6 @@ pub struct Client {
 
 /// A file that is coming.
 pub struct Coming {
-    /// Where it comes from, after all redirects.
-    pub url: String,
     /// The header `Content-Type`.
     pub kind: String,
     /// The header `Content-Length`.
@@ -90,7 +88,6 @@ impl Client {
                         kind: header("content-type").unwrap_or_default(),
                         length,
                         body: answer.into_body().into_reader(),
-                        url,
                     });
                 }
                 301 | 302 | 303 | 307 | 308 => {
@@ -140,7 +137,9 @@ fn redirected(from: &str, to: &str) -> Result<String, String> {
         Some(("https", _)) => Ok(url),
         // Whoever asked for TLS is not to be talked out of it.
         Some(("http", _)) if scheme == "http" => Ok(url),
-        Some(("http", _)) => Err(format!("a redirect from https to http, which is not followed: {shown}")),
+        Some(("http", _)) => Err(format!(
+            "a redirect from https to http, which is not followed: {shown}"
+        )),
         _ => Err(format!("a redirect to something else than https: {shown}")),
     }
 }
@@ -160,7 +159,11 @@ mod tests {
             ("https://a/y.json", "z", "https://a/z"),
             ("https://a", "z", "https://a/z"),
             ("https://a/x", "//b/z", "https://b/z"),
-            ("https://a/x", "/to?url=http://b", "https://a/to?url=http://b"),
+            (
+                "https://a/x",
+                "/to?url=http://b",
+                "https://a/to?url=http://b",
+            ),
         ] {
             assert_eq!(redirected(from, to).as_deref(), Ok(led), "{from} {to}");
         }

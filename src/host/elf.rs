@@ -49,15 +49,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ooy");
         let mut head = [0; 64];
-        File::open("/proc/self/exe").unwrap().read_exact(&mut head).unwrap();
-        let mut said = |head: &[u8]| {
+        File::open("/proc/self/exe")
+            .unwrap()
+            .read_exact(&mut head)
+            .unwrap();
+        let said = |head: &[u8]| {
             std::fs::write(&path, head).unwrap();
             is_for_this_machine(&path).unwrap()
         };
         assert_eq!(said(&head), Ok(()));
         head[18] = 183;
         assert!(said(&head).unwrap_err().contains("aarch64"));
-        assert!(said(b"#!/bin/sh\nexec true the script\n").unwrap_err().contains("no executable"));
+        assert!(
+            said(b"#!/bin/sh\nexec true the script\n")
+                .unwrap_err()
+                .contains("no executable")
+        );
         assert!(said(b"").unwrap_err().contains("no executable"));
     }
 }

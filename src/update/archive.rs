@@ -16,10 +16,7 @@ const NAME: &str = "ooy";
 
 /// The name of the key that has signed the archive, under the name that its file has; or why it is
 /// taken for not signed.
-pub fn signed_by(
-    path: &Path,
-    keys: &[(&'static str, [u8; 32])],
-) -> Result<&'static str, String> {
+pub fn signed_by(path: &Path, keys: &[(&'static str, [u8; 32])]) -> Result<&'static str, String> {
     // One after the other, to know which; and never with none, which self_update takes for "need not
     // be signed".
     let mut why = "this build knows no key".to_owned();
@@ -79,10 +76,18 @@ pub fn unpack(path: &Path, into: &Path) -> Result<PathBuf, Broken> {
 
 /// The kind of an error of the disk's, wherever in the chain it is.
 fn io_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
-    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut next = Some(error);
+    let chain = std::iter::from_fn(|| {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    });
     let mut kinds = chain.filter_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()));
     kinds.find(|kind| {
         use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied)
+        matches!(
+            kind,
+            StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied
+        )
     })
 }

@@ -51,7 +51,10 @@ mod tests {
 
     fn index(releases: &[(&str, &[&str])]) -> Index {
         Index {
-            releases: releases.iter().map(|(version, targets)| release(version, targets)).collect(),
+            releases: releases
+                .iter()
+                .map(|(version, targets)| release(version, targets))
+                .collect(),
         }
     }
 
@@ -87,7 +90,12 @@ mod tests {
 
     #[test]
     fn the_notes_are_those_of_all_releases_in_between() {
-        let all = index(&[("0.1.0", &[X86]), ("0.3.0", &[X86]), ("0.2.0", &[ARM]), ("0.4.0", &[X86])]);
+        let all = index(&[
+            ("0.1.0", &[X86]),
+            ("0.3.0", &[X86]),
+            ("0.2.0", &[ARM]),
+            ("0.4.0", &[X86]),
+        ]);
         let versions = |from: &str, to: &str| -> Vec<String> {
             let version = |text| Version::parse(text).unwrap();
             between(&all, version(from), version(to))

@@ -71,9 +71,16 @@ impl Origin {
         };
         let mut stream = self.open(place, INDEX_LIMIT).map_err(lost)?;
         let mut bytes = Vec::new();
-        let read = (&mut stream.from).take(LARGEST_INDEX + 1).read_to_end(&mut bytes);
+        let read = (&mut stream.from)
+            .take(LARGEST_INDEX + 1)
+            .read_to_end(&mut bytes);
         if let Err(error) = read {
-            return Err(lost(self.broken_off(place, bytes.len() as u64, stream.length, &error)));
+            return Err(lost(self.broken_off(
+                place,
+                bytes.len() as u64,
+                stream.length,
+                &error,
+            )));
         }
         let wrong = |why: String| {
             Box::new(
@@ -96,8 +103,11 @@ impl Origin {
         Index::parse(&bytes).map_err(|unusable| match unusable {
             Unusable::Wrong(why) => wrong(why),
             Unusable::Newer(form) => {
-                let mut fault = wrong(format!("it is of form {form}, which only newer versions read"));
-                fault.what = "the list of releases is made for a newer ooy than this one".to_owned();
+                let mut fault = wrong(format!(
+                    "it is of form {form}, which only newer versions read"
+                ));
+                fault.what =
+                    "the list of releases is made for a newer ooy than this one".to_owned();
                 fault.next = vec![format!("{} --from /path/of/an/archive", self.again)];
                 fault
             }
@@ -177,7 +187,9 @@ impl Origin {
             }
             total += count as u64;
             if total > most {
-                return Err(strange(vec![format!("{place}: it has more than {most} bytes")]));
+                return Err(strange(vec![format!(
+                    "{place}: it has more than {most} bytes"
+                )]));
             }
             digest.update(part);
             file.write_all(part).map_err(Trouble::Write)?;
@@ -241,7 +253,13 @@ impl Origin {
         }
     }
 
-    fn broken_off(&self, place: &Place, come: u64, whole: Option<u64>, error: &io::Error) -> Missing {
+    fn broken_off(
+        &self,
+        place: &Place,
+        come: u64,
+        whole: Option<u64>,
+        error: &io::Error,
+    ) -> Missing {
         let of = whole.map_or(String::new(), |whole| format!(" of {whole}"));
         let why = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
@@ -314,7 +332,9 @@ fn web_page(kind: &str, bytes: &[u8]) -> Option<String> {
         .and_then(|(_, rest)| rest.split_once("</title>"))
         .map(|(title, _)| format!(", titled \"{}\"", shorten(title.trim(), 80)))
         .unwrap_or_default();
-    Some(format!("a web page came instead (text/html{title}): a log-in, or a proxy's"))
+    Some(format!(
+        "a web page came instead (text/html{title}): a log-in, or a proxy's"
+    ))
 }
 
 #[cfg(test)]

@@ -188,7 +188,14 @@ pub mod tests {
         assert!(Index::parse(with("/none", 1.into()).as_bytes()).is_ok());
         let newer = r#"{"schema": 2, "channels": {}}"#;
         assert_eq!(Index::parse(newer.as_bytes()), Err(Unusable::Newer(2)));
-        for text in ["", "{}", "[]", "null", "<html>", r#"{"schema": 0, "releases": []}"#] {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "<html>",
+            r#"{"schema": 0, "releases": []}"#,
+        ] {
             why(text);
         }
         // Deeper than any stack is.
@@ -213,10 +220,20 @@ pub mod tests {
         for size in [0, LARGEST_FILE + 1, u64::MAX] {
             why(&with(&archive("size"), size.into()));
         }
-        for size in [serde_json::json!(-1), serde_json::json!(1.5), serde_json::json!("1")] {
+        for size in [
+            serde_json::json!(-1),
+            serde_json::json!(1.5),
+            serde_json::json!("1"),
+        ] {
             why(&with(&archive("size"), size));
         }
-        for digest in ["", "ab", &"AB".repeat(32), &"zz".repeat(32), &"ab".repeat(33)] {
+        for digest in [
+            "",
+            "ab",
+            &"AB".repeat(32),
+            &"zz".repeat(32),
+            &"ab".repeat(33),
+        ] {
             why(&with(&archive("sha256"), digest.into()));
         }
         why(&with(&archive("target"), "../x".into()));
@@ -226,9 +243,12 @@ pub mod tests {
         let to_be_tried = with("/releases/0/version", "0.3.0-rc.1".into());
         assert_eq!(Index::parse(to_be_tried.as_bytes()).unwrap().releases, []);
         why(&with("/releases/0/date", "tomorrow".into()));
-        let twice: Vec<_> = std::iter::repeat_n(serde_json::json!({
-            "version": "0.2.0", "date": "2026-11-26", "notes": "", "archives": [],
-        }), 2)
+        let twice: Vec<_> = std::iter::repeat_n(
+            serde_json::json!({
+                "version": "0.2.0", "date": "2026-11-26", "notes": "", "archives": [],
+            }),
+            2,
+        )
         .collect();
         assert_eq!(why(&with("/releases", twice.into())), "it has 0.2.0 twice");
     }

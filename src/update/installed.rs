@@ -140,9 +140,9 @@ impl Installed {
         .evidence(error.to_string())
         .why(format!("{} stays as it is", self.path.display()));
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => fault
-                .next(format!("df -h {folder}"))
-                .next(again.to_owned()),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                fault.next(format!("df -h {folder}")).next(again.to_owned())
+            }
             io::ErrorKind::ReadOnlyFilesystem => fault
                 .next(format!("findmnt --target {folder}"))
                 .next(again.to_owned()),

@@ -21,4 +21,4 @@ pub use fetch::Origin;
 pub use index::Release;
 pub use keys::KEYS;
 pub use run::{Candidate, Found, Job};
-pub use trial::{Report, own_version};
+pub use trial::Report;

@@ -92,7 +92,7 @@ impl Job {
     pub async fn find(&self, origin: &Origin) -> Result<Found> {
         if let Source::Archive(_, name) = &origin.source {
             if name.target != TARGET {
-                return Err(Box::new(self.not_for_this(origin, &[name.target.clone()])));
+                return Err(Box::new(self.not_for_this(origin, std::slice::from_ref(&name.target))));
             }
             let candidate = Candidate {
                 name: name.clone(),
@@ -248,9 +248,10 @@ impl Job {
                 .evidence(format!("{shown}: {why}"))
                 .why("the present one stays as it is")
                 .next(format!("ls -l {}*", self.installed.path.display()))
-                .next(self.places.command(
-                    "self-update --allow-downgrade --from /path/of/an/older/archive",
-                )),
+                .next(
+                    self.places
+                        .command("self-update --allow-downgrade --from /path/of/an/older/archive"),
+                ),
             )
         };
         let about = path
@@ -281,8 +282,7 @@ impl Job {
             // Again: what was agreed to is some seconds old.
             let report = self.before().await?;
             self.is_still_there()?;
-            swap::exchange(&self.installed, &workshop)
-                .map_err(|error| self.not_written(&error))?;
+            swap::exchange(&self.installed, &workshop).map_err(|error| self.not_written(&error))?;
             self.seen_to_run(&report, &workshop).await
         })
         .await
@@ -320,7 +320,10 @@ impl Job {
                 "self-update: somebody else was faster",
                 "the executable was replaced while this one was made ready",
             )
-            .evidence(format!("{} is another file now", self.installed.path.display()))
+            .evidence(format!(
+                "{} is another file now",
+                self.installed.path.display()
+            ))
             .why("what was put there meanwhile stays")
             .next("ooy --version")
             .next(self.again()),
@@ -345,7 +348,8 @@ impl Job {
                 Kind::Done => human(come),
                 _ => format!("{}{of}", human(come)),
             };
-            self.reporter.tell("download", kind, Some(began.elapsed()), text);
+            self.reporter
+                .tell("download", kind, Some(began.elapsed()), text);
         };
         let to = workshop.file(&candidate.name.to_string());
         let come = Arc::new(AtomicU64::new(0));
@@ -384,7 +388,11 @@ impl Job {
             aside(move || archive::signed_by(&path, KEYS)).await?
         };
         let key = signed.map_err(|why| self.refused_signature(candidate, &why))?;
-        let checksum = if candidate.listed.is_some() { "checksum and " } else { "" };
+        let checksum = if candidate.listed.is_some() {
+            "checksum and "
+        } else {
+            ""
+        };
         let told = format!("{checksum}signature (key {key})");
         self.reporter.tell("verify", Kind::Done, None, told);
         let into = workshop.path().to_owned();
@@ -458,7 +466,10 @@ impl Job {
         }
         let file = self.places.env_file.display();
         let mut fault = Fault::problem(
-            format!("self-update: ooy {} does not take these settings", report.version),
+            format!(
+                "self-update: ooy {} does not take these settings",
+                report.version
+            ),
             "it finds wrong with the settings of this host what the present one takes",
         )
         .why(format!(
@@ -486,13 +497,20 @@ impl Job {
                 let back = swap::exchange(&self.installed, workshop);
                 let stays = match back {
                     Ok(()) => format!("ooy {} is back in its place", self.present.version),
-                    Err(error) => format!("putting ooy {} back failed: {error}", self.present.version),
+                    Err(error) => {
+                        format!("putting ooy {} back failed: {error}", self.present.version)
+                    }
                 };
                 return Err(Box::new(silent(&self.installed, why).why(stays)));
             }
         };
         let kept = self.installed.previous();
-        let told = format!("{}; ooy {} is kept as {}", path.display(), self.present.version, kept.display());
+        let told = format!(
+            "{}; ooy {} is kept as {}",
+            path.display(),
+            self.present.version,
+            kept.display()
+        );
         self.reporter.tell("replace", Kind::Done, None, told);
         self.restarted(&report).await?;
         Ok(report)
@@ -518,13 +536,22 @@ impl Job {
         };
         let mut fault = Fault::problem(
             format!("self-update: {unit} does not come back"),
-            format!("ooy {} is in place, and what systemd runs of it is not", report.version),
+            format!(
+                "ooy {} is in place, and what systemd runs of it is not",
+                report.version
+            ),
         )
         .why("what it does is not done until it runs: a watch, or the delivery of calls")
         .next(format!("sudo journalctl -u {unit} -n 50"))
         .next(format!("sudo systemctl restart {unit}"))
-        .next(format!("sudo {}", self.places.command("self-update --rollback")));
-        fault.evidence = failed.into_iter().map(|(unit, why)| format!("{unit}: {why}")).collect();
+        .next(format!(
+            "sudo {}",
+            self.places.command("self-update --rollback")
+        ));
+        fault.evidence = failed
+            .into_iter()
+            .map(|(unit, why)| format!("{unit}: {why}"))
+            .collect();
         Err(Box::new(fault))
     }
 }
@@ -538,7 +565,10 @@ fn silent(installed: &Installed, why: String) -> Fault {
     .evidence(format!("{path} self-check: {why}"))
     .why("nothing was done")
     .next(format!("{path} --version"))
-    .next(format!("{} self-update --rollback", installed.previous().display()))
+    .next(format!(
+        "{} self-update --rollback",
+        installed.previous().display()
+    ))
 }
 
 /// Work that blocks, on a thread of its own: meanwhile the operator may interrupt. Its thread ends with
@@ -550,10 +580,13 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     });
     receiver.await.map_err(|_| {
         Box::new(
-            Fault::problem("self-update: internal error", "ooy met a case it was not made for")
-                .evidence(concat!("ooy ", env!("CARGO_PKG_VERSION")))
-                .why("nothing was replaced")
-                .next("ooy --version"),
+            Fault::problem(
+                "self-update: internal error",
+                "ooy met a case it was not made for",
+            )
+            .evidence(concat!("ooy ", env!("CARGO_PKG_VERSION")))
+            .why("nothing was replaced")
+            .next("ooy --version"),
         )
     })
 }

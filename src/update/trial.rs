@@ -59,7 +59,9 @@ impl Report {
 pub fn own_version() -> Version {
     // Cargo takes no other than three numbers; a suffix is none of a release.
     let version = env!("CARGO_PKG_VERSION").split(['-', '+']).next();
-    version.and_then(Version::parse).unwrap_or(Version::new(0, 0, 0))
+    version
+        .and_then(Version::parse)
+        .unwrap_or(Version::new(0, 0, 0))
 }
 
 /// What should be in every build, and is not, or cannot be read.

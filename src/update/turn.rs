@@ -39,7 +39,13 @@ impl Turn {
         let folder = lock(installed, &again)?;
         let state = &places.state;
         let operation = match state.is_dir() {
-            true => Some(Operation::begin(state, "self-update", asked, &again, reporter)?),
+            true => Some(Operation::begin(
+                state,
+                "self-update",
+                asked,
+                &again,
+                reporter,
+            )?),
             false => None,
         };
         nothing_unfinished(places)?;
@@ -93,12 +99,18 @@ pub fn nothing_unfinished(places: &Places) -> Result<()> {
     let restore = match restore::state::read(state) {
         Ok(None) => None,
         Ok(Some(begun)) => Some(format!("a restore of {}", begun.source)),
-        Err(error) => Some(format!("a restore ({}: {error})", state.join("restore.json").display())),
+        Err(error) => Some(format!(
+            "a restore ({}: {error})",
+            state.join("restore.json").display()
+        )),
     };
     let upgrade = match upgrade::state::read(state) {
         Ok(None) => None,
         Ok(Some(begun)) => Some(format!("{}: {}", begun.name(), begun.phase.words())),
-        Err(error) => Some(format!("an upgrade ({}: {error})", state.join("upgrade.json").display())),
+        Err(error) => Some(format!(
+            "an upgrade ({}: {error})",
+            state.join("upgrade.json").display()
+        )),
     };
     let Some(unfinished) = restore.or(upgrade) else {
         return Ok(());

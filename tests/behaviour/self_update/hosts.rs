@@ -1,5 +1,6 @@
 //! Hosts on which it cannot be done now, and what systemd runs of it.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -19,9 +20,13 @@ const NOBODY: &str = "65534";
 fn a_folder_that_is_not_ones_own() {
     let host = Host::new();
     // Whoever it is has to get there.
-    std::fs::set_permissions(host.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(host.path(""), Permissions::from_mode(0o755)).unwrap();
     let archive = host.path("releases");
-    let copied = Command::new("cp").arg("-r").arg(releases()).arg(&archive).status();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(releases())
+        .arg(&archive)
+        .status();
     assert!(copied.unwrap().success());
     let from = archive.display().to_string();
     for arguments in [
@@ -40,7 +45,10 @@ fn a_folder_that_is_not_ones_own() {
             .stdin(Stdio::null());
         let refused = Ran::of(&command.output().unwrap()).expect(1);
         let said = host.tidy(&refused.stderr);
-        assert!(said.contains("next      sudo ooy --home HOST/home self-update"), "{said}");
+        assert!(
+            said.contains("next      sudo ooy --home HOST/home self-update"),
+            "{said}"
+        );
         if arguments[0] == "--yes" {
             insta::assert_snapshot!(said, @"");
         }
@@ -62,13 +70,29 @@ fn a_disk_without_room() {
         );
         let mut command = Command::new("unshare");
         command
-            .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
-            .args([Made::get().executable(OLD), host.path("bin"), host.path("home")])
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+            ])
+            .args([
+                Made::get().executable(OLD),
+                host.path("bin"),
+                host.path("home"),
+            ])
             .arg(releases())
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null());
         let ran = Ran::of(&command.output().unwrap()).expect(1);
-        assert!(ran.stdout.contains(&format!("\"version\":\"{OLD}\"")), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains(&format!("\"version\":\"{OLD}\"")),
+            "{}",
+            ran.stdout
+        );
         assert!(ran.stdout.ends_with("}\nooy\n"), "{}", ran.stdout);
         let fault = &ran.stderr[ran.stderr.rfind('✗').unwrap()..];
         insta::allow_duplicates! {
@@ -92,7 +116,11 @@ fn somebody_else_is_at_it() {
     let lock = std::fs::File::create(state.join("lock")).unwrap();
     lock.lock().unwrap();
     let refused = host.update(&releases()).expect(3);
-    assert!(refused.stderr.contains("another operation is running"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("another operation is running"),
+        "{}",
+        refused.stderr
+    );
     host.is_as_it_was();
     lock.unlock().unwrap();
     host.update(&releases()).expect(0);
@@ -114,10 +142,15 @@ fn what_was_cut_off_is_finished_first() {
     std::fs::remove_file(state.join("restore.json")).unwrap();
     std::fs::write(state.join("upgrade.json"), "{ half of it").unwrap();
     let refused = host.update(&releases()).expect(1);
-    assert!(refused.stderr.contains("upgrade.json"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("upgrade.json"),
+        "{}",
+        refused.stderr
+    );
     host.is_as_it_was();
     // It may be asked all the same.
-    host.ooy(&["self-update", "--check", "--from", &releases()]).expect(1);
+    host.ooy(&["self-update", "--check", "--from", &releases()])
+        .expect(1);
 }
 
 #[test]
@@ -160,7 +193,7 @@ impl<'a> Machine<'a> {
         }
         let systemctl = machine.bin().join("systemctl");
         std::fs::write(&systemctl, SYSTEMCTL).unwrap();
-        std::fs::set_permissions(&systemctl, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&systemctl, Permissions::from_mode(0o755)).unwrap();
         machine
     }
 
@@ -186,7 +219,16 @@ impl<'a> Machine<'a> {
         let path = std::env::var("PATH").unwrap();
         let mut command = Command::new("unshare");
         command
-            .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh", program])
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+                program,
+            ])
             .args(arguments)
             .env_clear()
             .env("PATH", format!("{}:{path}", self.bin().display()))
@@ -212,7 +254,10 @@ impl Drop for Machine<'_> {
         for entry in std::fs::read_dir(self.bin()).unwrap().flatten() {
             if entry.path().extension().is_some_and(|it| it == "pid") {
                 let pid = std::fs::read_to_string(entry.path()).unwrap();
-                let _ = Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status();
+                let _ = Command::new("kill")
+                    .arg(pid.trim())
+                    .stderr(Stdio::null())
+                    .status();
             }
         }
     }
@@ -226,18 +271,33 @@ fn what_systemd_runs_of_it_is_started_again() {
     let settings = "RAPIDPRO_URL=http://127.0.0.1:1\nRAPIDPRO_TOKEN=t\nCALLS_LISTEN=off\n\
                     RAPIDPRO_FLOW=3f2a9c1e-5b7d-4e1f-9a6b-0c8d7e6f5a4b\n";
     std::fs::write(home.join("ooy.env"), settings).unwrap();
-    let serve = format!("{} --home {} calls serve", host.executable().display(), home.display());
+    let serve = format!(
+        "{} --home {} calls serve",
+        host.executable().display(),
+        home.display()
+    );
     machine.unit("ooy-calls.service", &serve);
-    machine.unit("ooy-watch.service", &format!("{} watch", host.executable().display()));
+    machine.unit(
+        "ooy-watch.service",
+        &format!("{} watch", host.executable().display()),
+    );
     machine.unit("other.service", "/bin/sleep 3600 watch");
     for unit in ["ooy-calls.service", "other.service"] {
         machine.run("systemctl", &["start", unit]).expect(0);
     }
-    let (calls, other) = (machine.pid("ooy-calls.service"), machine.pid("other.service"));
-    let updated = machine.ooy(&["--yes", "self-update", "--from", &releases()]).expect(0);
+    let (calls, other) = (
+        machine.pid("ooy-calls.service"),
+        machine.pid("other.service"),
+    );
+    let updated = machine
+        .ooy(&["--yes", "self-update", "--from", &releases()])
+        .expect(0);
     let said = host.tidy(&updated.stderr);
     assert!(said.contains("  restarts   ooy-calls.service\n"), "{said}");
-    assert!(said.contains(&format!("ooy-calls.service runs ooy {NEW}")), "{said}");
+    assert!(
+        said.contains(&format!("ooy-calls.service runs ooy {NEW}")),
+        "{said}"
+    );
     assert_eq!(machine.pid("other.service"), other);
     let now = machine.pid("ooy-calls.service");
     assert_ne!(now, calls);
@@ -246,7 +306,9 @@ fn what_systemd_runs_of_it_is_started_again() {
 
     // The other way, and it does not come back.
     std::fs::write(machine.bin().join("broken"), "").unwrap();
-    let failed = machine.ooy(&["--yes", "self-update", "--rollback"]).expect(1);
+    let failed = machine
+        .ooy(&["--yes", "self-update", "--rollback"])
+        .expect(1);
     host.is(&host.executable(), OLD);
     let fault = &failed.stderr[failed.stderr.rfind('✗').unwrap()..];
     insta::assert_snapshot!(host.tidy(fault), @"");

@@ -81,7 +81,10 @@ fn an_update_killed_anywhere_leaves_one_that_runs_and_updates() {
     for at in between {
         at_once(&Host::new(), at);
     }
-    assert!(kills > 30 && replaced > 3 && replaced < kills, "{replaced} of {kills}");
+    assert!(
+        kills > 30 && replaced > 3 && replaced < kills,
+        "{replaced} of {kills}"
+    );
 }
 
 #[test]

@@ -67,20 +67,32 @@ impl Made {
             "sh",
             archive.to_str().unwrap(),
         ]));
-        done(Command::new(zipsign()).args(["sign", "tar"]).arg(&archive).arg(key));
+        done(
+            Command::new(zipsign())
+                .args(["sign", "tar"])
+                .arg(&archive)
+                .arg(key),
+        );
         archive
     }
 
     /// A pair of keys that no build knows; the private one.
     pub fn other_key(&self, into: &Path) -> PathBuf {
         let key = into.join("other.key");
-        done(Command::new(zipsign()).arg("gen-key").arg(&key).arg(into.join("other.pub")));
+        done(
+            Command::new(zipsign())
+                .arg("gen-key")
+                .arg(&key)
+                .arg(into.join("other.pub")),
+        );
         key
     }
 }
 
 fn done(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (said, complaint) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -104,7 +116,10 @@ fn zipsign() -> PathBuf {
 }
 
 fn make() -> Made {
-    let target = Path::new(env!("CARGO_BIN_EXE_ooy")).ancestors().nth(3).unwrap();
+    let target = Path::new(env!("CARGO_BIN_EXE_ooy"))
+        .ancestors()
+        .nth(3)
+        .unwrap();
     let folder = target.join("self-update");
     let keys = folder.join("keys");
     std::fs::create_dir_all(&keys).unwrap();
@@ -139,7 +154,11 @@ fn make() -> Made {
         );
         let built = target.join(TARGET).join("release").join(binary(version));
         is_new |= put(&made.executable(version), &std::fs::read(built).unwrap());
-        done(Command::new("chmod").arg("755").arg(made.executable(version)));
+        done(
+            Command::new("chmod")
+                .arg("755")
+                .arg(made.executable(version)),
+        );
     }
     if is_new || !made.archive(NEW).exists() {
         let _ = std::fs::remove_dir_all(&made.releases);
@@ -169,7 +188,12 @@ fn binary(version: &str) -> String {
 /// A clone of this checkout, with what is not committed, that calls itself another version.
 fn tree(made: &Made, version: &str) -> PathBuf {
     let tree = made.folder.join(version);
-    let tracked = done(Command::new("git").current_dir(checkout()).args(["ls-files", "-z", "-co", "--exclude-standard"]));
+    let tracked = done(Command::new("git").current_dir(checkout()).args([
+        "ls-files",
+        "-z",
+        "-co",
+        "--exclude-standard",
+    ]));
     let mut changed = !tree.join(".git").exists();
     for path in tracked.split('\0').filter(|path| !path.is_empty()) {
         let from = checkout().join(path);
@@ -226,9 +250,17 @@ fn put(path: &Path, bytes: &[u8]) -> bool {
 /// Cargo.toml or Cargo.lock with that version of `ooy`.
 fn named(bytes: &[u8], version: &str, file: &str) -> String {
     let text = std::str::from_utf8(bytes).unwrap();
-    let own = concat!("name = \"ooy\"\nversion = \"", env!("CARGO_PKG_VERSION"), "\"\n");
+    let own = concat!(
+        "name = \"ooy\"\nversion = \"",
+        env!("CARGO_PKG_VERSION"),
+        "\"\n"
+    );
     assert!(text.contains(own), "{file}");
-    let text = text.replacen(own, &format!("name = \"ooy\"\nversion = \"{version}\"\n"), 1);
+    let text = text.replacen(
+        own,
+        &format!("name = \"ooy\"\nversion = \"{version}\"\n"),
+        1,
+    );
     if file == "Cargo.lock" {
         return text;
     }

@@ -71,8 +71,16 @@ impl Host {
     /// What lies in a place calls itself that, when it is run.
     #[track_caller]
     fn is(&self, path: &Path, version: &str) {
-        let ran = self.command_of(path, &["--json", "self-check"]).output().unwrap();
-        assert_eq!(Ran::of(&ran).expect(0).json()["version"], version, "{}", path.display());
+        let ran = self
+            .command_of(path, &["--json", "self-check"])
+            .output()
+            .unwrap();
+        assert_eq!(
+            Ran::of(&ran).expect(0).json()["version"],
+            version,
+            "{}",
+            path.display()
+        );
     }
 
     /// It was replaced, the one before is kept, and nothing else lies there.
@@ -103,7 +111,16 @@ impl Host {
     fn tidy(&self, text: &str) -> String {
         let mut text = text
             .replace(&Made::get().releases.display().to_string(), "RELEASES")
-            .replace(&self.folder.path().canonicalize().unwrap().display().to_string(), "HOST");
+            .replace(
+                &self
+                    .folder
+                    .path()
+                    .canonicalize()
+                    .unwrap()
+                    .display()
+                    .to_string(),
+                "HOST",
+            );
         for (pattern, put) in [
             (r"127\.0\.0\.1:\d+", "SERVER"),
             (r"\d+(\.\d+)? (GB|MB|KB|B)\b", "SIZE"),

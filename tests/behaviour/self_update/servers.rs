@@ -26,7 +26,11 @@ fn told(path: &str, manner: Manner) -> String {
 #[test]
 fn no_server() {
     let host = Host::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let refused = host.update(&format!("http://127.0.0.1:{port}")).expect(1);
     insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
     let refused = host.update("/nowhere").expect(1);
@@ -74,9 +78,18 @@ fn a_status_is_told_in_words() {
     for (status, words) in [
         (404, "404 Not Found: there is no such file"),
         (403, "403 Forbidden: it may not be fetched by everybody"),
-        (407, "407 Proxy Authentication Required: the proxy wants a name and a password"),
-        (500, "500 Internal Server Error: the server has a fault of its own"),
-        (503, "503 Service Unavailable: the server has a fault of its own"),
+        (
+            407,
+            "407 Proxy Authentication Required: the proxy wants a name and a password",
+        ),
+        (
+            500,
+            "500 Internal Server Error: the server has a fault of its own",
+        ),
+        (
+            503,
+            "503 Service Unavailable: the server has a fault of its own",
+        ),
         (204, "204 No Content"),
     ] {
         let said = told("/releases.json", Manner::Status(status));
@@ -107,8 +120,14 @@ fn redirects_are_followed_and_not_for_ever() {
 
     insta::assert_snapshot!(told("/releases.json", Manner::Redirect("/releases.json".to_owned())), @"");
     for (to, why) in [
-        ("ftp://host/x", "a redirect to something else than https: ftp://host/x"),
-        ("file:///etc/shadow", "a redirect to something else than https"),
+        (
+            "ftp://host/x",
+            "a redirect to something else than https: ftp://host/x",
+        ),
+        (
+            "file:///etc/shadow",
+            "a redirect to something else than https",
+        ),
         ("", "a redirect that says not where to"),
     ] {
         let said = told("/releases.json", Manner::Redirect(to.to_owned()));
@@ -121,7 +140,10 @@ fn a_list_that_is_none_is_refused() {
     for (text, why) in [
         ("", "EOF while parsing"),
         ("{\"schema\": 1}", "missing field `releases`"),
-        ("{\"schema\": 2}", "of form 2, which only newer versions read"),
+        (
+            "{\"schema\": 2}",
+            "of form 2, which only newer versions read",
+        ),
         ("{\"schema\": 1, \"releases\": []}", "no release at all"),
     ] {
         let said = told("/releases.json", Manner::Bytes(text.into()));

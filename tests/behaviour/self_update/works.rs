@@ -14,11 +14,17 @@ fn the_newer_release_takes_the_place_and_the_older_one_comes_back() {
     let host = Host::new();
     let server = Server::of(&Made::get().releases);
     let url = server.url("");
-    let planned = host.ooy(&["self-update", "--from", &url, "--dry-run"]).expect(0);
+    let planned = host
+        .ooy(&["self-update", "--from", &url, "--dry-run"])
+        .expect(0);
     host.is_as_it_was();
     insta::assert_snapshot!(host.tidy(&planned.stderr), @"");
     let declined = host.ooy(&["self-update", "--from", &url]).expect(1);
-    assert!(declined.stderr.contains("--yes self-update --from"), "{}", declined.stderr);
+    assert!(
+        declined.stderr.contains("--yes self-update --from"),
+        "{}",
+        declined.stderr
+    );
     host.is_as_it_was();
 
     let updated = host.update(&url).expect(0);
@@ -44,20 +50,34 @@ fn a_check_only_tells() {
     let host = Host::new();
     let server = Server::of(&Made::get().releases);
     let url = server.url("/");
-    let checked = host.ooy(&["self-update", "--check", "--from", &url]).expect(1);
+    let checked = host
+        .ooy(&["self-update", "--check", "--from", &url])
+        .expect(1);
     insta::assert_snapshot!(host.tidy(&checked.stdout), @"");
-    let json = host.ooy(&["--json", "self-update", "--check", "--from", &url]).expect(1).json();
+    let json = host
+        .ooy(&["--json", "self-update", "--check", "--from", &url])
+        .expect(1)
+        .json();
     assert_eq!(json["schema"], 1);
     assert_eq!([&json["installed"], &json["newest"]], [OLD, NEW]);
     assert_eq!(json["newer"], true);
     assert_eq!(json["accepted"], true);
     assert_eq!(json["from"], server.url(&format!("/{}", archive_of(NEW))));
-    assert_eq!(json["releases"][0]["notes"], "### Added\n- A bell that rings at night.\n");
+    assert_eq!(
+        json["releases"][0]["notes"],
+        "### Added\n- A bell that rings at night.\n"
+    );
     host.is_as_it_was();
     // Only the list was looked at.
-    assert!(server.asked().iter().all(|path| path == "/releases.json"), "{:?}", server.asked());
+    assert!(
+        server.asked().iter().all(|path| path == "/releases.json"),
+        "{:?}",
+        server.asked()
+    );
     host.update(&url).expect(0);
-    let checked = host.ooy(&["self-update", "--check", "--from", &url]).expect(0);
+    let checked = host
+        .ooy(&["self-update", "--check", "--from", &url])
+        .expect(0);
     assert_eq!(checked.stdout, format!("ooy {NEW} is the newest\n"));
 }
 
@@ -65,17 +85,33 @@ fn a_check_only_tells() {
 fn machines_are_told_each_step() {
     let host = Host::new();
     let from = Made::get().releases.display().to_string();
-    let updated = host.ooy(&["--yes", "--json", "self-update", "--from", &from]).expect(0);
+    let updated = host
+        .ooy(&["--yes", "--json", "self-update", "--from", &from])
+        .expect(0);
     let events: Vec<String> = updated
         .stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|event: &serde_json::Value| event["event"] != "progress")
-        .map(|event| format!("{} {}", event["step"].as_str().unwrap(), event["event"].as_str().unwrap()))
+        .map(|event| {
+            format!(
+                "{} {}",
+                event["step"].as_str().unwrap(),
+                event["event"].as_str().unwrap()
+            )
+        })
         .collect();
     assert_eq!(
         events,
-        ["plan planned", "plan planned", "download done", "verify done", "self-check done", "replace done", "operation done"]
+        [
+            "plan planned",
+            "plan planned",
+            "download done",
+            "verify done",
+            "self-check done",
+            "replace done",
+            "operation done"
+        ]
     );
     assert_eq!(updated.stderr, "");
 }
@@ -107,9 +143,21 @@ fn an_older_release_is_taken_only_where_that_was_asked_for() {
     let refused = host.update(&older).expect(1);
     insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
     host.is(&host.executable(), NEW);
-    let checked = host.ooy(&["self-update", "--check", "--from", &older]).expect(0);
-    assert_eq!(checked.stdout, format!("ooy {NEW} is the newest; there is only {OLD}\n"));
-    host.ooy(&["--yes", "self-update", "--allow-downgrade", "--from", &older]).expect(0);
+    let checked = host
+        .ooy(&["self-update", "--check", "--from", &older])
+        .expect(0);
+    assert_eq!(
+        checked.stdout,
+        format!("ooy {NEW} is the newest; there is only {OLD}\n")
+    );
+    host.ooy(&[
+        "--yes",
+        "self-update",
+        "--allow-downgrade",
+        "--from",
+        &older,
+    ])
+    .expect(0);
     host.is(&host.executable(), OLD);
     host.is(&host.previous(), NEW);
 }
@@ -121,7 +169,16 @@ fn a_copy_that_runs_goes_on() {
     // It waits for an answer that never comes.
     server.behave("/mute/releases.json", Manner::Mute);
     let mute = server.url("/mute");
-    let runs = host.command(&["self-update", "--check", "--from", &mute, "--timeout", "3600"]).spawn();
+    let runs = host
+        .command(&[
+            "self-update",
+            "--check",
+            "--from",
+            &mute,
+            "--timeout",
+            "3600",
+        ])
+        .spawn();
     let mut runs = runs.unwrap();
     while server.asked().is_empty() {
         std::thread::yield_now();
@@ -130,7 +187,11 @@ fn a_copy_that_runs_goes_on() {
     host.is_updated();
     assert_eq!(runs.try_wait().unwrap(), None);
     let runs_still = std::fs::read_link(format!("/proc/{}/exe", runs.id())).unwrap();
-    assert!(runs_still.ends_with("bin/ooy (deleted)"), "{}", runs_still.display());
+    assert!(
+        runs_still.ends_with("bin/ooy (deleted)"),
+        "{}",
+        runs_still.display()
+    );
     runs.kill().unwrap();
     runs.wait().unwrap();
 }
@@ -168,7 +229,17 @@ fn what_was_replaced_while_it_ran_means_what_lies_there_now() {
     insta::assert_snapshot!(host.tidy(&ran.stderr), @"");
     let older = Made::get().archive(OLD).display().to_string();
     let host = Host::new();
-    replaced_meanwhile(&host, &["--yes", "self-update", "--allow-downgrade", "--from", &older]).expect(0);
+    replaced_meanwhile(
+        &host,
+        &[
+            "--yes",
+            "self-update",
+            "--allow-downgrade",
+            "--from",
+            &older,
+        ],
+    )
+    .expect(0);
     host.is(&host.executable(), OLD);
     host.is(&host.previous(), NEW);
 }
