@@ -144,7 +144,7 @@ fn make() -> Made {
     for (tree, version) in trees.iter().zip([OLD, NEW]) {
         done(
             Command::new("cargo")
-                .args(["build", "--release", "--locked", "--quiet"])
+                .args(["build", "--release", "--locked", "--quiet", "--bin", &binary(version)])
                 .current_dir(tree)
                 .env("CARGO_TARGET_DIR", target)
                 .env("OOY_RELEASE_KEYS", &keys)
@@ -264,6 +264,7 @@ fn named(bytes: &[u8], version: &str, file: &str) -> String {
     if file == "Cargo.lock" {
         return text;
     }
+    let text = text.replacen("\n[workspace]", "autobins = false\n\n[workspace]", 1);
     text + &format!(
         "\n[[bin]]\nname = \"{}\"\npath = \"src/main.rs\"\n\n\
          [profile.release.package.ooy]\nopt-level = 0\ncodegen-units = 16\n",
