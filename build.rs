@@ -9,6 +9,7 @@ fn main() {
     // A new file under embedded/ does not retrigger rust-embed's macro by itself.
     println!("cargo:rerun-if-changed=embedded");
     println!("cargo:rustc-env=OOY_COMMIT={}", commit());
+    println!("cargo:rustc-env=OOY_DATE={}", date());
     println!("cargo:rustc-env=OOY_TARGET={}", env::var("TARGET").unwrap());
     keys();
 }
@@ -26,6 +27,15 @@ fn commit() -> String {
         }
     }
     git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The day of that commit, for the man pages: OOY_DATE, or what git says; empty where nobody knows.
+fn date() -> String {
+    println!("cargo:rerun-if-env-changed=OOY_DATE");
+    env::var("OOY_DATE")
+        .ok()
+        .or_else(|| git(&["show", "--no-patch", "--format=%cs", "HEAD"]))
+        .unwrap_or_default()
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

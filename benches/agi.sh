@@ -80,7 +80,6 @@ the_peer() {
   note "$(python_version), rapidpro-python $client and $newest"
 }
 python_version() { "$root/.work/rig/peer-$client/bin/python" --version; }
-load_generator() { rustc --edition 2024 -O -o "$work/caller" "$root/benches/load/caller.rs"; }
 
 # --- calls ------------------------------------------------------------------------------
 
@@ -95,22 +94,6 @@ peer() { # peer VERSION NAME COUNT AT_ONCE PAUSE
     "$root/.work/rig/peer-$version/bin/python" "$root/benches/load/peer.py" '{number}' "$start" "$end" inbound >>"$results"
 }
 
-# The process that delivers, by the lock that it holds.
-deliverer() {
-  local pid
-  pid=$({ head -n 1 "$pbx/spool/deliverer.lock" | tr -cd 0-9; } 2>/dev/null)
-  [[ -n $pid && $(readlink "/proc/$pid/exe") == "$work/ooy" ]] && echo "$pid"
-}
-no_deliverer() {
-  local pid
-  while pid=$(deliverer); do
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 500); do
-      [[ -d /proc/$pid ]] || break
-      sleep 0.01
-    done
-  done
-}
 nothing_waits() {
   local _
   for _ in $(seq 1200); do

@@ -95,3 +95,22 @@ TAP
   PATH=$work/tap:$PATH "$work/ooy" --home "$home" --yes --json start
   [[ -s $work/peer/arguments && -s $work/peer/environment ]]
 }
+
+# Starts a process as Asterisk does, many times, and measures each: $work/caller.
+load_generator() { rustc --edition 2024 -O -o "$work/caller" "$root/benches/load/caller.rs"; }
+# The process that delivers, by the lock that it holds.
+deliverer() {
+  local pid
+  pid=$({ head -n 1 "$pbx/spool/deliverer.lock" | tr -cd 0-9; } 2>/dev/null)
+  [[ -n $pid && $(readlink "/proc/$pid/exe") == "$work/ooy" ]] && echo "$pid"
+}
+no_deliverer() {
+  local pid
+  while pid=$(deliverer); do
+    kill "$pid" 2>/dev/null || true
+    for _ in $(seq 500); do
+      [[ -d /proc/$pid ]] || break
+      sleep 0.01
+    done
+  done
+}

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod backup;
 mod calls;
+mod manual;
 mod self_update;
 mod upgrade;
 
@@ -16,12 +17,20 @@ pub use backup::{
 pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
+pub use manual::{Completions, Man, Shell};
 pub use self_update::SelfUpdate;
 pub use upgrade::{Application, Rollback, Upgrade};
 
-/// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
+macro_rules! exit_codes {
+    () => {
+        "Exit codes: 0 fine · 1 a problem was found or the work failed · 2 wrong usage or settings · \
+3 another operation holds the lock · 130 interrupted"
+    };
+}
+
+/// Run and repair the One 2 One Youth deployment: twelve services behind nginx
 #[derive(Debug, Parser)]
-#[command(name = "ooy", version, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "ooy", version = VERSION, disable_help_subcommand = true, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -29,17 +38,40 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine · 1 a problem was found or the work failed · \
-2 wrong usage or settings · 3 another operation holds the lock · 130 interrupted";
+/// The release, and which build of it: commit and target.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("OOY_COMMIT"),
+    ", ",
+    env!("OOY_TARGET"),
+    ")"
+);
+
+const AFTER_HELP: &str = concat!(
+    "Examples:
+  ooy diagnose
+  ooy fix
+  ooy status
+  ooy logs mailroom --since 30m --level warn
+  ooy start
+
+",
+    exit_codes!()
+);
+
+/// What the number says with which a command ends.
+pub const EXIT_CODES: &str = exit_codes!();
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
     #[arg(
         long,
         global = true,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         env = "OOY_HOME",
         hide_env_values = true
     )]
@@ -68,9 +100,10 @@ pub struct Global {
 }
 
 /// When to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
+    #[default]
     Auto,
     /// Always.
     Always,
@@ -157,6 +190,10 @@ pub enum Command {
   ooy bundle --lines 2000")]
     Bundle(Bundle),
     /// Back up the databases, and prove backups by restoring them
+    #[command(after_help = "Examples:
+  ooy backup create --prove
+  ooy backup list
+  ooy backup verify")]
     Backup(Backup),
     /// Put databases back as a backup has them; what was there is kept beside
     #[command(after_help = "Examples:
@@ -189,10 +226,17 @@ pub enum Command {
     /// Take over a finished call; called by Asterisk, everything after `agi` is data
     #[command(
         override_usage = "ooy agi MSISDN CALL_START CALL_END [DIRECTION]",
-        disable_help_flag = true
+        disable_help_flag = true,
+        after_help = "Examples:
+  ooy agi 254712345678 2026-11-26T11:07:32 2026-11-26T11:09:50
+  ooy agi 254712345678 2026-11-26T11:07:32 2026-11-26T11:09:50 outbound"
     )]
     Agi(Agi),
     /// Show, deliver and retry finished calls; serve FastAGI
+    #[command(after_help = "Examples:
+  ooy calls list
+  ooy calls deliver
+  ooy calls retry --dead")]
     Calls(Calls),
     /// Replace ooy itself with a newer release, or put the one before back
     #[command(after_help = "Examples:
@@ -205,6 +249,24 @@ pub enum Command {
     /// Say what this executable is and whether it is whole; run by `ooy self-update`
     #[command(hide = true)]
     SelfCheck,
+    /// Print what lets a shell complete commands, options and names
+    #[command(after_help = "Examples:
+  sudo sh -c 'ooy completions bash > /etc/bash_completion.d/ooy'
+  sudo sh -c 'ooy completions zsh > /usr/local/share/zsh/site-functions/_ooy'
+  sudo sh -c 'ooy completions fish > /etc/fish/completions/ooy.fish'
+
+For bash that needs the package bash-completion. Without it, and for yourself
+alone, in any of them (then begin a new shell):
+  echo 'source <(ooy completions bash)' >> ~/.bashrc
+  echo 'source <(ooy completions zsh)' >> ~/.zshrc
+  echo 'ooy completions fish | source' >> ~/.config/fish/config.fish")]
+    Completions(Completions),
+    /// Print a page of the manual, or write them all
+    #[command(after_help = "Examples:
+  ooy man | man -l -
+  ooy man backup create | man -l -
+  sudo ooy man --write /usr/local/share/man/man1")]
+    Man(Man),
     /// Ask PostgreSQL and Redis; run by ooy itself inside a container
     #[command(name = "probe-data-services", hide = true)]
     ProbeDataServices,
@@ -213,7 +275,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Init {
     /// Take values over from the compose file of a deployment that exists
-    #[arg(long, value_name = "COMPOSE_FILE")]
+    #[arg(long, value_name = "COMPOSE_FILE", value_hint = ValueHint::FilePath)]
     pub import: Option<PathBuf>,
     /// Give a setting its value (not for secrets: other users see the command line)
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -234,8 +296,12 @@ pub struct Config {
     /// Validate all that can be validated without starting anything
     #[arg(long)]
     pub check: bool,
-    /// What to show
-    #[arg(default_value = "env")]
+    /// What to show: env, compose, nginx or dialplan
+    #[arg(
+        value_name = "PART",
+        default_value = "env",
+        hide_possible_values = true
+    )]
     pub what: What,
 }
 
@@ -255,6 +321,7 @@ pub enum What {
 #[derive(Debug, Args)]
 pub struct Start {
     /// Services; none: all
+    #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -279,6 +346,7 @@ pub struct Start {
 #[derive(Debug, Args)]
 pub struct Stop {
     /// Services; none: all
+    #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -288,6 +356,7 @@ pub struct Stop {
 #[derive(Debug, Args)]
 pub struct Status {
     /// Services; none: all
+    #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Show it again every two seconds
     #[arg(short, long)]
@@ -297,6 +366,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Logs {
     /// Services; none: all
+    #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Go on with new lines as they come
     #[arg(short, long)]
@@ -337,6 +407,7 @@ pub struct Diagnose {
 #[derive(Debug, Args)]
 pub struct Fix {
     /// A repair, as `ooy diagnose` names it; none: whatever applies
+    #[arg(value_name = "REPAIR")]
     pub problem: Option<String>,
     /// The service, or the workspace by its slug or uuid, where there are several
     pub target: Option<String>,
@@ -400,21 +471,21 @@ pub struct BootChange {
     #[arg(long)]
     pub dry_run: bool,
     /// The machine whose files lie below this folder, an image for example; nothing is started
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct BootStatus {
     /// The machine whose files lie below this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// The archive, or the folder for it [default: ooy-bundle-HOST-TIME.tar.gz in this folder]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Last lines of each service's log
     #[arg(short = 'n', long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -449,12 +520,4 @@ pub enum Level {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ mod engine;
 mod fault;
 mod host;
 mod lifecycle;
+mod manual;
 mod operation;
 mod rapidpro;
 mod remedy;
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
     }
     host::process::prepare();
     commands::catch_panics();
-    let cli = cli::Cli::parse();
-    ExitCode::from(commands::run(&cli))
+    ExitCode::from(match cli::Cli::try_parse_from(&arguments) {
+        Ok(cli) => commands::run(&cli),
+        Err(answer) => commands::version::or_usage(&answer, &arguments),
+    })
 }

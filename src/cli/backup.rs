@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -62,11 +62,12 @@ impl Owner {
 
 #[derive(Debug, Args)]
 pub struct BackupCreate {
-    /// Only this database; can be given several times [default: all]
-    #[arg(long, value_name = "DATABASE")]
+    /// Only this database: rapidpro, casepro or contentrepo; can be given several
+    /// times [default: all]
+    #[arg(long, value_name = "DATABASE", hide_possible_values = true)]
     pub database: Vec<Owner>,
     /// Write it into this folder, of another disk for example [default: BACKUP_DIR]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: Option<PathBuf>,
     /// Prove it afterwards: see `ooy backup verify`
     #[arg(long)]
@@ -82,6 +83,7 @@ pub struct BackupCreate {
 #[derive(Debug, Args)]
 pub struct BackupVerify {
     /// The backup, by its ID or its folder [default: the newest]
+    #[arg(value_hint = ValueHint::DirPath)]
     pub id: Option<String>,
     /// Show what would be done, and do nothing
     #[arg(long)]
@@ -91,7 +93,7 @@ pub struct BackupVerify {
 #[derive(Debug, Args)]
 pub struct BackupDelete {
     /// The backup, by its ID or its folder, or the name of a kept database
-    #[arg(required_unless_present = "expired", conflicts_with = "expired")]
+    #[arg(required_unless_present = "expired", conflicts_with = "expired", value_hint = ValueHint::DirPath)]
     pub id: Option<String>,
     /// All that BACKUP_KEEP and BACKUP_KEEP_DAYS no longer keep
     #[arg(long)]
@@ -107,9 +109,11 @@ pub struct BackupDelete {
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The backup, by its ID or its folder, or the name of a kept database
+    #[arg(value_hint = ValueHint::DirPath)]
     pub id: String,
-    /// Only this database; can be given several times [default: all of the backup]
-    #[arg(long, value_name = "DATABASE")]
+    /// Only this database: rapidpro, casepro or contentrepo; can be given several
+    /// times [default: all of the backup]
+    #[arg(long, value_name = "DATABASE", hide_possible_values = true)]
     pub database: Vec<Owner>,
     /// Also a backup of another deployment: another project, other domains
     #[arg(long)]

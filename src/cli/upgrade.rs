@@ -15,7 +15,8 @@ pub enum Application {
 
 #[derive(Debug, Args)]
 pub struct Upgrade {
-    /// What is upgraded
+    /// What is upgraded: rapidpro, casepro or contentrepo
+    #[arg(hide_possible_values = true)]
     pub application: Application,
     /// The version [default: the newest one that is known to work]
     #[arg(long, value_name = "VERSION")]
@@ -42,7 +43,8 @@ pub struct Upgrade {
 
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// What goes back [default: what was upgraded last]
+    /// What goes back: rapidpro, casepro or contentrepo [default: what was upgraded last]
+    #[arg(hide_possible_values = true)]
     pub application: Option<Application>,
     /// What was written since this time (the end of the upgrade, as it is shown) may be lost
     #[arg(long, value_name = "TIME")]

@@ -9,7 +9,7 @@ use crate::agi::delivery;
 use crate::agi::handler::{self, Status};
 use crate::agi::record::Record;
 use crate::agi::settings::CallSettings;
-use crate::cli::{Color, Global};
+use crate::cli::Global;
 use crate::deployment::places::Places;
 use crate::fault::Fault;
 use crate::host::process;
@@ -101,14 +101,7 @@ fn direct(record: &Record, settings: &CallSettings, within: Duration) -> Result<
 
 /// Asterisk passes no options about the screen.
 fn ui() -> Ui {
-    Ui::new(&Global {
-        home: None,
-        json: false,
-        color: Color::Auto,
-        quiet: false,
-        verbose: false,
-        yes: false,
-    })
+    Ui::new(&Global::default())
 }
 
 fn usage(places: &Places) -> Fault {

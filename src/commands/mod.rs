@@ -5,6 +5,7 @@ mod backup;
 mod boot;
 mod bundle;
 mod calls;
+mod completions;
 mod config;
 mod diagnose;
 mod fix;
@@ -12,6 +13,7 @@ mod history;
 mod init;
 mod lines;
 mod logs;
+mod man;
 mod restart;
 mod restore;
 mod self_update;
@@ -19,6 +21,7 @@ mod start;
 mod status;
 mod stop;
 mod upgrade;
+pub mod version;
 mod watch;
 
 use std::future::Future;
@@ -107,6 +110,8 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Calls(arguments) => calls::run(&ui, &places, arguments),
         Command::SelfUpdate(arguments) => self_update::run(&ui, &places, arguments),
         Command::SelfCheck => self_update::check_self(&ui, &places),
+        Command::Completions(arguments) => completions::run(&ui, arguments),
+        Command::Man(arguments) => man::run(&ui, &places, arguments),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })
             .and_then(|answers| Ok(ui.out(&answers).map(|()| 0)?)),
     };

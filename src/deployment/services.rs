@@ -77,6 +77,11 @@ pub struct Service {
     pub without_it: &'static str,
 }
 
+/// The names of the services that `ooy` itself brings, in the order in which they are shown.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.name)
+}
+
 /// All services and their graph.
 #[derive(Debug, Clone)]
 pub struct Stack {

@@ -92,7 +92,9 @@ impl Job {
     pub async fn find(&self, origin: &Origin) -> Result<Found> {
         if let Source::Archive(_, name) = &origin.source {
             if name.target != TARGET {
-                return Err(Box::new(self.not_for_this(origin, std::slice::from_ref(&name.target))));
+                return Err(Box::new(
+                    self.not_for_this(origin, std::slice::from_ref(&name.target)),
+                ));
             }
             let candidate = Candidate {
                 name: name.clone(),

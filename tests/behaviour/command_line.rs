@@ -39,6 +39,29 @@ fn help_names_every_command_with_examples() {
 }
 
 #[test]
+fn the_version_names_commit_and_target() {
+    let said = ooy(&["--version"]).expect(0).stdout;
+    let answer = ooy(&["--version", "--json"]).expect(0).json();
+    let text = |name: &str| answer[name].as_str().unwrap();
+    assert_eq!(answer["schema"], 1);
+    assert_eq!(text("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(text("target"), "x86_64-unknown-linux-gnu");
+    let commit = text("commit");
+    assert!(
+        commit == "unknown" || commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{commit}"
+    );
+    assert_eq!(
+        said,
+        format!("ooy {} ({commit}, {})\n", text("version"), text("target"))
+    );
+    assert_eq!(ooy(&["-V"]).expect(0).stdout, said);
+    for order in [&["--json", "--version"][..], &["-V", "--json"]] {
+        assert_eq!(ooy(order).expect(0).json(), answer);
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for arguments in [
         &["strat"][..],

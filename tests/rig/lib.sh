@@ -382,10 +382,81 @@ install_rust() {
 }
 
 rig_target=x86_64-unknown-linux-gnu
-# build_ooy: the release executable, at $rig_ooy.
-# shellcheck disable=SC2034 # read by the scripts that source this file
+# build_ooy: the release executable, at $rig_ooy, as scripts/release makes it.
 rig_ooy=${CARGO_TARGET_DIR:-$rig_checkout/target}/$rig_target/release/ooy
-build_ooy() { (cd "$rig_checkout" && cargo build --release --locked); }
+build_ooy() { (build_at "$rig_checkout" "${CARGO_TARGET_DIR:-$rig_checkout/target}"); }
+
+# build_at CHECKOUT TARGET_FOLDER: from the same sources and tools the same bytes, wherever the
+# folders are: what rustc would write of their paths into the executable has fixed names. Without a
+# network from the moment the crates are here: no build script can fetch anything unseen.
+build_at() {
+  local checkout=$1 target=$2 crates path flags=''
+  crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
+  cd "$checkout"
+  # Each of them would take the place of the flags in .cargo/config.toml, or add to what C is given.
+  unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS CFLAGS TARGET_CFLAGS
+  cargo fetch --locked --target "$rig_target"
+  # Of the checkout itself nothing is written, and without it here checkouts that share a target folder
+  # share their crates.
+  for path in "$target=/target" "$(rustc --print sysroot)=/rust"; do flags+="'--remap-path-prefix=$path',"; done
+  # A folder each registry or mirror of it, with a name of its own.
+  for path in "$crates"/*/; do flags+="'--remap-path-prefix=${path%/}=/crates',"; done
+  # With those of .cargo/config.toml: cargo joins lists.
+  CARGO_TARGET_DIR=$target cargo --config "target.$rig_target.rustflags=[$flags]" build --release --locked --offline
+}
+
+# rebuild_ooy: builds it once more, with other folders for sources, results and crates, and says
+# whether that made the same bytes as at $rig_ooy. Not below the checkout, whose .cargo/config.toml
+# would be found a second time.
+rebuild_ooy() {
+  local there entry crates=${CARGO_HOME:-$HOME/.cargo} rebuilt
+  there=${TMPDIR:-/var/tmp}/ooy-rebuilt-$(cksum <<<"$rig_checkout" | cut -d ' ' -f 1)
+  rm -rf "$there"
+  # shellcheck disable=SC2064 # now: it is local
+  trap "rm -rf '$there'" EXIT
+  mkdir -p "$there/sources" "$there/crates"
+  (cd "$rig_checkout" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T -) | tar -x -C "$there/sources"
+  # The crates that are here, by another path; and what says where they come from.
+  for entry in "$crates"/*; do ln -s "$entry" "$there/crates/"; done
+  OOY_COMMIT=$(git -C "$rig_checkout" rev-parse --short=12 HEAD || echo unknown)
+  export OOY_COMMIT CARGO_HOME=$there/crates
+  (build_at "$there/sources" "$there/target")
+  rebuilt=$there/target/$rig_target/release/ooy
+  if ! cmp "$rig_ooy" "$rebuilt"; then
+    echo "$rig_ooy and the same sources, built in $there, differ:"
+    diff <(strings -a "$rig_ooy") <(strings -a "$rebuilt") | head -n 40
+    return 1
+  fi
+  note "the same $(stat -c %s "$rebuilt") bytes"
+}
+# At a time when others use the cores: with what they leave over.
+rebuild_ooy_meanwhile() {
+  chrt --idle --pid 0 "$BASHPID"
+  rebuild_ooy
+}
+
+# cargo_tool NAME VERSION: a program from crates.io, built once; says where it is.
+cargo_tool() {
+  local folder=$rig_work/tools/$1-$2
+  mkdir -p "$rig_work/tools"
+  (
+    flock 9
+    # Without optimising: it is used for seconds, and built in half the time.
+    [[ -x $folder/bin/$1 ]] || cargo install --quiet --locked --debug --version "=$2" --root "$folder" "$1"
+  ) 9>"$rig_work/tools/lock" >&2
+  echo "$folder/bin/$1"
+}
+
+# zipsign: where the program is that signs and verifies archives as the crate self_update does: this
+# machine's own, or one that is built once.
+zipsign() {
+  local version=0.2.1
+  if [[ $(command zipsign --version 2>/dev/null) == "zipsign $version" ]]; then
+    type -P zipsign
+  else
+    cargo_tool zipsign "$version"
+  fi
+}
 
 # --- containers by label ------------------------------------------------------------------
 

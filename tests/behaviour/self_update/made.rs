@@ -144,7 +144,14 @@ fn make() -> Made {
     for (tree, version) in trees.iter().zip([OLD, NEW]) {
         done(
             Command::new("cargo")
-                .args(["build", "--release", "--locked", "--quiet", "--bin", &binary(version)])
+                .args([
+                    "build",
+                    "--release",
+                    "--locked",
+                    "--quiet",
+                    "--bin",
+                    &binary(version),
+                ])
                 .current_dir(tree)
                 .env("CARGO_TARGET_DIR", target)
                 .env("OOY_RELEASE_KEYS", &keys)
