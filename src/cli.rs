@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 mod backup;
 mod calls;
 mod manual;
+mod self_update;
 mod upgrade;
 
 pub use backup::{
@@ -17,6 +18,7 @@ pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
 pub use manual::{Completions, Man, Shell};
+pub use self_update::SelfUpdate;
 pub use upgrade::{Application, Rollback, Upgrade};
 
 macro_rules! exit_codes {
@@ -244,6 +246,17 @@ pub enum Command {
   ooy calls deliver
   ooy calls retry --dead")]
     Calls(Calls),
+    /// Replace ooy itself with a newer release, or put the one before back
+    #[command(after_help = "Examples:
+  ooy self-update --check
+  sudo ooy self-update
+  sudo ooy self-update --from /mnt/usb/releases
+  sudo ooy self-update --from ./ooy-0.2.0-x86_64-unknown-linux-gnu.tar.gz
+  sudo ooy self-update --rollback")]
+    SelfUpdate(SelfUpdate),
+    /// Say what this executable is and whether it is whole; run by `ooy self-update`
+    #[command(hide = true)]
+    SelfCheck,
     /// Print what lets a shell complete commands, options and names
     #[command(after_help = "Examples:
   sudo sh -c 'ooy completions bash > /etc/bash_completion.d/ooy'

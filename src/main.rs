@@ -17,6 +17,7 @@ mod operation;
 mod rapidpro;
 mod remedy;
 mod ui;
+mod update;
 mod upgrade;
 mod watch;
 

@@ -3,6 +3,7 @@
 //! Prints nothing: it tells a reporter.
 
 mod change;
+pub mod daemons;
 mod seen;
 mod units;
 

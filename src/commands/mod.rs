@@ -16,6 +16,7 @@ mod logs;
 mod man;
 mod restart;
 mod restore;
+mod self_update;
 mod start;
 mod status;
 mod stop;
@@ -107,6 +108,8 @@ pub fn run(cli: &Cli) -> u8 {
             });
         }
         Command::Calls(arguments) => calls::run(&ui, &places, arguments),
+        Command::SelfUpdate(arguments) => self_update::run(&ui, &places, arguments),
+        Command::SelfCheck => self_update::check_self(&ui, &places),
         Command::Completions(arguments) => completions::run(&ui, arguments),
         Command::Man(arguments) => man::run(&ui, &places, arguments),
         Command::ProbeDataServices => block(async { Ok(surroundings::answer_questions().await) })

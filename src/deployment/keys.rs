@@ -48,6 +48,8 @@ pub enum Kind {
     Listen,
     /// Hours and minutes, `03:15`, or empty.
     TimeOfDay,
+    /// Where releases of ooy are: github:OWNER/NAME, an address or a folder.
+    Releases,
 }
 
 /// One setting.
@@ -255,6 +257,7 @@ pub const KEYS: &[Key] = &[
     key("UPGRADE_WATCH", "15s", Kind::Pause),
     key("WATCH_REPAIRS_PER_HOUR", "3", Kind::Number(0, 60)),
     secret_address("WATCH_WEBHOOK"),
+    key("RELEASES", super::releases::DEFAULT, Kind::Releases),
     key(
         "RAPIDPRO_IMAGE",
         "praekeltfoundation/rapidpro:v6.4.8",
@@ -401,6 +404,7 @@ impl Kind {
                 !value.is_empty() && !is_time_of_day(value),
                 "is no time of day such as 02:30",
             ),
+            Kind::Releases => super::releases::check(value),
             Kind::Project => no(
                 !value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                     || !value.chars().all(|c| {

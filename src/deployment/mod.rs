@@ -12,6 +12,7 @@ mod known;
 pub mod mask;
 pub mod of_versions;
 pub mod places;
+pub mod releases;
 pub mod render;
 pub mod services;
 pub mod settings;

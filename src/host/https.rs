@@ -205,7 +205,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// For people; holds nothing that was sent.
-fn words(error: &Error) -> String {
+pub(super) fn words(error: &Error) -> String {
     match error {
         Error::Timeout(Timeout::Resolve) => "DNS did not answer in time".to_owned(),
         Error::Timeout(Timeout::Connect) => "no connection in time".to_owned(),

@@ -8,6 +8,8 @@ pub mod cmd;
 pub mod cut;
 pub mod daemon;
 pub mod disk;
+pub mod download;
+pub mod elf;
 pub mod failed_units;
 pub mod files;
 pub mod firewall;

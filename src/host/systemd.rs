@@ -80,6 +80,13 @@ impl Systemd {
         Ok(said.stdout.trim().to_owned())
     }
 
+    /// The process of a service, if it has one.
+    pub async fn main_process(&self, unit: &str) -> Option<u32> {
+        let question = ["show", "--property=MainPID", "--value", unit];
+        let said = self.run(&question, LIMIT).await.ok()?;
+        said.stdout.trim().parse().ok().filter(|pid| *pid != 0)
+    }
+
     /// When a timer starts something next, as systemd shows it (`Fri 2026-11-27 02:30:00 UTC`), if
     /// it says so.
     pub async fn next_run(&self, timer: &str, limit: Duration) -> Option<String> {

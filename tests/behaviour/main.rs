@@ -29,6 +29,7 @@ mod pull;
 mod rapidpro_api;
 mod release;
 mod secrets;
+mod self_update;
 mod settings;
 mod start;
 mod tracer;

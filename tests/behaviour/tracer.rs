@@ -32,6 +32,16 @@ const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD
 /// and kills it as it enters its `kill_at`th system call (the first is 1). What it starts as
 /// another program (exec) is let go: it lives on.
 pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Traced {
+    run_until(command, stdin, move |count, _| Some(count) == kill_at)
+}
+
+/// The same; kills it as it enters the system call of which `is_last` says so, by how many there have
+/// been (this one is counted) and by its number.
+pub fn run_until(
+    command: &mut Command,
+    stdin: &[u8],
+    is_last: impl FnMut(usize, i64) -> bool,
+) -> Traced {
     let (their_stdin, mut our_end) = std::io::pipe().unwrap();
     let (output, their_stdout) = std::io::pipe().unwrap();
     // Less than a pipe holds, so this does not wait for a reader.
@@ -65,7 +75,7 @@ pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Trace
     let mut trace = Trace {
         program,
         tracees: BTreeSet::from([program]),
-        kill_at,
+        is_last,
         system_calls: 0,
         killed: false,
         status: None,
@@ -79,16 +89,16 @@ pub fn run(command: &mut Command, stdin: &[u8], kill_at: Option<usize>) -> Trace
     }
 }
 
-struct Trace {
+struct Trace<F> {
     program: libc::pid_t,
     tracees: BTreeSet<libc::pid_t>,
-    kill_at: Option<usize>,
+    is_last: F,
     system_calls: usize,
     killed: bool,
     status: Option<ExitStatus>,
 }
 
-impl Trace {
+impl<F: FnMut(usize, i64) -> bool> Trace<F> {
     /// Until none is left to trace.
     fn follow(&mut self) {
         let mut begun = false;
@@ -126,9 +136,11 @@ impl Trace {
             ptrace(libc::PTRACE_DETACH, pid, 0);
             return;
         }
-        if signal == libc::SIGTRAP | 0x80 && entering(pid) {
+        if signal == libc::SIGTRAP | 0x80
+            && let Some(call) = entering(pid)
+        {
             self.system_calls += 1;
-            if Some(self.system_calls) == self.kill_at {
+            if (self.is_last)(self.system_calls, call) {
                 self.killed = true;
                 for tracee in &self.tracees {
                     // SAFETY: plain system call; these are stopped or running, never reaped.
@@ -150,21 +162,22 @@ impl Trace {
     }
 }
 
-/// Whether the tracee is about to enter the kernel (and not to leave it).
-fn entering(pid: libc::pid_t) -> bool {
+/// The number of the system call that the tracee is about to enter; none where it leaves one.
+fn entering(pid: libc::pid_t) -> Option<i64> {
     const ENTRY: u8 = 1;
-    // The structure's first byte says it; only so much is asked for.
-    let mut operation = 0u8;
-    // SAFETY: the kernel writes at most as many bytes as it is told, here one.
+    // As much of the structure as has what is asked for (ptrace(2)): the first byte says which way, the
+    // fourth word is the number.
+    let mut about = [0u64; 4];
+    // SAFETY: the kernel writes at most as many bytes as it is told.
     unsafe {
         libc::ptrace(
             libc::PTRACE_GET_SYSCALL_INFO,
             pid,
-            1usize,
-            &raw mut operation,
+            size_of_val(&about),
+            &raw mut about,
         );
     }
-    operation == ENTRY
+    (about[0].to_le_bytes()[0] == ENTRY).then(|| about[3].cast_signed())
 }
 
 /// What fails here fails because the tracee has just died, which waitpid tells.
