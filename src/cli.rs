@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
 mod calls;
+mod images;
 mod upgrade;
 
 pub use backup::{
@@ -15,6 +16,7 @@ pub use backup::{
 pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
+pub use images::{Images, ImagesCommand, ImagesLoad, ImagesSave};
 pub use upgrade::{Application, Rollback, Upgrade};
 
 /// Runs and repairs the One 2 One Youth deployment: twelve services behind nginx
@@ -179,6 +181,8 @@ pub enum Command {
   ooy resume
   ooy resume --undo")]
     Resume(Resume),
+    /// Carry images to a host that reaches no registry
+    Images(Images),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history
