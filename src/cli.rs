@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod backup;
 mod calls;
+mod images;
 mod manual;
 mod self_update;
 mod upgrade;
@@ -17,6 +18,7 @@ pub use backup::{
 pub use calls::{
     Calls, CallsCommand, CallsDeliver, CallsDialplan, CallsList, CallsRetry, CallsServe,
 };
+pub use images::{Images, ImagesCommand, ImagesLoad, ImagesSave};
 pub use manual::{Completions, Man, Shell};
 pub use self_update::SelfUpdate;
 pub use upgrade::{Application, Rollback, Upgrade};
@@ -226,6 +228,8 @@ pub enum Command {
   ooy resume
   ooy resume --undo")]
     Resume(Resume),
+    /// Carry images to a host that reaches no registry
+    Images(Images),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:
   ooy history

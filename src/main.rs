@@ -11,6 +11,7 @@ mod diagnosis;
 mod engine;
 mod fault;
 mod host;
+mod images;
 mod lifecycle;
 mod manual;
 mod operation;

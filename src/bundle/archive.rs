@@ -7,11 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
-/// Size of the blocks of an archive (POSIX ustar).
-const BLOCK: usize = 512;
-
-/// Longest name that a head holds without a prefix.
-const LONGEST_NAME: usize = 100;
+use crate::host::tar::{self, BLOCK, LONGEST_NAME};
 
 /// An archive of these files below one folder. Names that are too long are cut.
 pub fn make(folder: &str, files: &[(String, Vec<u8>)], at: Timestamp) -> io::Result<Vec<u8>> {
@@ -21,33 +17,10 @@ pub fn make(folder: &str, files: &[(String, Vec<u8>)], at: Timestamp) -> io::Res
         while name.len() > LONGEST_NAME {
             name.pop();
         }
-        gzip.write_all(&head(&name, content.len(), at))?;
-        gzip.write_all(content)?;
-        let rest = content.len().next_multiple_of(BLOCK) - content.len();
-        gzip.write_all(&[0; BLOCK][..rest])?;
+        gzip.write_all(&tar::file(&name, content, at))?;
     }
     gzip.write_all(&[0; 2 * BLOCK])?;
     gzip.finish()
-}
-
-fn head(name: &str, size: usize, at: Timestamp) -> [u8; BLOCK] {
-    let mut head = [0; BLOCK];
-    let mut put = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
-    put(0, name.as_bytes());
-    put(100, b"0000600\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{size:011o}\0").as_bytes());
-    put(136, format!("{:011o}\0", at.as_second().max(0)).as_bytes());
-    // The sum counts itself as blanks.
-    put(148, b"        ");
-    put(156, b"0");
-    put(257, b"ustar\x0000");
-    put(265, b"root");
-    put(297, b"root");
-    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    head
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod config;
 mod diagnose;
 mod fix;
 mod history;
+mod images;
 mod init;
 mod lines;
 mod logs;
@@ -99,6 +100,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Upgrade(arguments) => upgrade::run(&ui, &places, arguments),
         Command::Rollback(arguments) => upgrade::roll_back(&ui, &places, arguments),
         Command::Resume(arguments) => restore::resume(&ui, &places, arguments),
+        Command::Images(arguments) => images::run(&ui, &places, arguments),
         Command::History(arguments) => history::run(&ui, &places, arguments),
         // Only with options before it that `ooy agi` has no use for: see agi::recognise.
         Command::Agi(arguments) => {

@@ -45,7 +45,7 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Upgrade) -> Outcome {
     Ok(0)
 }
 
-fn app(application: Application) -> App {
+pub(super) fn app(application: Application) -> App {
     match application {
         Application::Rapidpro => App::Rapidpro,
         Application::Casepro => App::Casepro,
@@ -53,23 +53,31 @@ fn app(application: Application) -> App {
     }
 }
 
+/// The version that `--to` names, if it does.
+pub(super) fn version(
+    places: &Places,
+    app: App,
+    text: Option<&str>,
+) -> Result<Option<Version>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    match Version::parse(text) {
+        Some(version) => Ok(Some(version)),
+        None => Err(Failure::from(Box::new(
+            Fault::usage(
+                format!("{text}: no version"),
+                "a version has three numbers, as in 7.0.4",
+            )
+            .evidence(format!("--to {text}"))
+            .why("nothing was done")
+            .next(places.command(&format!("upgrade {} --dry-run", app.name()))),
+        ))),
+    }
+}
+
 fn wishes(places: &Places, arguments: &Upgrade) -> Result<Wishes, Failure> {
     let app = app(arguments.application);
     let command = |rest: &str| places.command(&format!("upgrade {} {rest}", app.name()));
-    let to = match &arguments.to {
-        None => None,
-        Some(text) => Some(Version::parse(text).ok_or_else(|| {
-            Box::new(
-                Fault::usage(
-                    format!("{text}: no version"),
-                    "a version has three numbers, as in 7.0.4",
-                )
-                .evidence(format!("--to {text}"))
-                .why("nothing was done")
-                .next(command("--dry-run")),
-            )
-        })?),
-    };
+    let to = version(places, app, arguments.to.as_deref())?;
     let mut tags = BTreeMap::new();
     for (service, tag) in [
         ("mailroom", &arguments.mailroom),

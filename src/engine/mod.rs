@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod logs;
 pub mod networks;
 pub mod oneoff;
+pub mod packages;
 mod ping;
 pub mod reclaim;
 pub mod system;

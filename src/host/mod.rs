@@ -33,6 +33,7 @@ pub mod sentry;
 pub mod sysctl;
 pub mod sysctl_files;
 pub mod systemd;
+pub mod tar;
 pub mod text;
 pub mod tls;
 pub mod url;

@@ -5,6 +5,7 @@ pub mod at_boot;
 pub mod bring_up;
 pub mod check;
 pub mod failed;
+pub mod loaded;
 pub mod logs;
 pub mod observe;
 pub mod preflight;

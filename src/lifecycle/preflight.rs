@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::Context;
 use super::observe::{Action, Observed, withdraw};
 use super::surroundings::{Migrations, Underway};
+use super::{Context, loaded};
 use crate::engine::containers::State;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
@@ -55,12 +55,22 @@ pub async fn run(
                     .tell("pull", Kind::Planned, None, format!("pull {image}"));
             }
         } else {
-            faults.extend(pull(context, &observed.engine, &missing).await);
+            let again = context.command("start");
+            faults.extend(pull(context, &observed.engine, &missing, &again).await);
             for image in missing {
                 let id = observed.engine.image_id(&image).await.ok().flatten();
                 observed.images.insert(image, id);
             }
         }
+    }
+    for line in loaded::changed(context, &observed.images) {
+        let reporter = &context.reporter;
+        reporter.tell(
+            "preflight",
+            Kind::Progress,
+            None,
+            format!("warning: {line}"),
+        );
     }
     if faults.is_empty() {
         let underway = observed.underway();
@@ -370,8 +380,14 @@ fn missing_images(observed: &Observed) -> BTreeSet<String> {
         .collect()
 }
 
-/// Pulls all at the same time; what cannot be pulled is a fault each.
-pub async fn pull(context: &Context, engine: &Engine, images: &BTreeSet<String>) -> Vec<Fault> {
+/// Pulls all at the same time; what cannot be pulled is a fault each. `again` is the command to
+/// repeat.
+pub async fn pull(
+    context: &Context,
+    engine: &Engine,
+    images: &BTreeSet<String>,
+    again: &str,
+) -> Vec<Fault> {
     let began = Instant::now();
     context.reporter.tell(
         "pull",
@@ -397,24 +413,25 @@ pub async fn pull(context: &Context, engine: &Engine, images: &BTreeSet<String>)
             .await;
         match pulled {
             Ok(()) => {
+                loaded::forget(&context.settings.places.state, image);
                 context
                     .reporter
                     .tell("pull", Kind::Ready, Some(began.elapsed()), image.clone());
                 None
             }
-            Err(error) => Some(not_pulled(context, image, &error)),
+            Err(error) => Some(not_pulled(context, image, &error, again)),
         }
     }))
     .await;
     results.into_iter().flatten().collect()
 }
 
-fn not_pulled(context: &Context, image: &str, error: &Error) -> Fault {
+fn not_pulled(context: &Context, image: &str, error: &Error, again: &str) -> Fault {
     let answer = match error {
         Error::Refused { message, .. } | Error::NotFound(message) | Error::Broken(message) => {
             message.clone()
         }
-        other => return other.fault(&context.command("start")),
+        other => return other.fault(again),
     };
     let unreachable = [
         "dial tcp",
@@ -439,6 +456,10 @@ fn not_pulled(context: &Context, image: &str, error: &Error) -> Fault {
             "the image is not on this host, and the registry it comes from does not answer",
         )
         .next(format!("docker pull {image}"))
+        .next(format!(
+            "{}    (a package, made by ooy images save where the registry answers)",
+            context.command("images load FILE")
+        ))
     } else {
         Fault::problem(
             format!("image {image}: does not exist"),
@@ -450,5 +471,5 @@ fn not_pulled(context: &Context, image: &str, error: &Error) -> Fault {
     fault
         .evidence(format!("Docker: {}", context.mask.apply(&answer)))
         .why("its services cannot be made; nothing was started")
-        .next(context.command("start"))
+        .next(again)
 }

@@ -14,7 +14,7 @@ use crate::deployment::version::{Version, retag};
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::disk;
-use crate::lifecycle::{Context, status};
+use crate::lifecycle::{Context, loaded, status};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -117,7 +117,9 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
         last: last.ok().flatten().map(|last| last.down()),
         warnings,
     };
-    look_at_images(&mut plan, again).await.map_err(one)?;
+    look_at_images(context, &mut plan, again)
+        .await
+        .map_err(one)?;
     let mut faults = Vec::new();
     for fault in [
         values_of_a_person(context, &catalogue, &plan, again),
@@ -131,6 +133,23 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
     } else {
         Err(faults)
     }
+}
+
+/// The legs to a version, told from the settings and the catalogue alone: PostgreSQL is not asked, as
+/// it need not be reached from where their images are fetched.
+pub fn legs(context: &Context, app: App, to: Option<Version>) -> Result<Vec<Step>> {
+    let catalogue = Catalogue::embedded()?;
+    let from = running(context, app)?;
+    let legs = path::path(&catalogue, app, from, to, None)
+        .map_err(|refusal| Box::new(refusal.fault(app, |rest| context.command(rest))))?;
+    let wishes = Wishes {
+        app,
+        to,
+        tags: BTreeMap::new(),
+        no_rollback: false,
+        wiki_order: false,
+    };
+    Ok(of_legs(context, &wishes, &legs, &mut Vec::new()).0)
 }
 
 /// Whether nothing else was cut off.
@@ -351,7 +370,7 @@ fn no_longer_read(context: &Context, leg: &Leg) -> Vec<String> {
         .collect()
 }
 
-async fn look_at_images(plan: &mut Plan, again: &str) -> Result<()> {
+async fn look_at_images(context: &Context, plan: &mut Plan, again: &str) -> Result<()> {
     let failed = |error: crate::engine::Error| Box::new(error.fault(again));
     let engine = Engine::connect().await.map_err(failed)?;
     let missing = prepare::missing(&engine, &plan.state.legs)
@@ -362,6 +381,12 @@ async fn look_at_images(plan: &mut Plan, again: &str) -> Result<()> {
         plan.pull_bytes += engine.image_bytes(&before).await.unwrap_or_default();
         plan.pulls.push(image);
     }
+    let mut here = BTreeMap::new();
+    for (_, _, image) in plan.state.legs.iter().flat_map(|step| &step.images) {
+        let id = engine.image_id(image).await.map_err(failed)?;
+        here.insert(image.clone(), id);
+    }
+    plan.warnings.extend(loaded::changed(context, &here));
     let root = engine.root_folder().await.map_err(failed)?;
     plan.free = disk::space(&root).map_or(0, |space| space.available);
     Ok(())

@@ -49,7 +49,7 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     let missing = missing(&engine, &state.legs[state.at..]).await;
     let missing: BTreeSet<String> = missing.map_err(failed)?.into_keys().collect();
     if !missing.is_empty() {
-        let faults = preflight::pull(context, &engine, &missing).await;
+        let faults = preflight::pull(context, &engine, &missing, again).await;
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -18,6 +18,7 @@ mod fix;
 mod harness;
 mod hotline;
 mod http;
+mod images;
 mod init_pbx;
 mod interrupted;
 mod logs;

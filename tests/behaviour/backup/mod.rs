@@ -2,7 +2,7 @@
 
 mod common;
 pub mod damage;
-mod disks;
+pub mod disks;
 mod killed;
 mod proof;
 mod refused;
