@@ -25,8 +25,8 @@ pub enum ImagesCommand {
   ooy images save --upgrade rapidpro --to 7.4.2 /media/stick/rapidpro-7.4.2.tar.gz
   ooy images save - | ssh -C root@host ooy images load -
 
-What is not here is pulled first. A name that ends with .gz or .tgz is compressed: about a third of
-the size, and FAT32 sticks take no file above 4 GB. Without ooy:
+What is not here is pulled first. A name that ends with .gz or .tgz is compressed: less than half
+the size; FAT32 sticks take no file above 4 GB. Without ooy:
   docker load -i FILE                         the file is what docker save writes, two files more
   tar -xf FILE && sha256sum -c ooy.sha256     whether each part of it is as it was written")]
     Save(ImagesSave),

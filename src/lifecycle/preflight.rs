@@ -1,6 +1,6 @@
 //! What is checked before anything is started: all faults in one run, and nothing half done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ pub async fn run(
             }
         }
     }
-    for line in loaded::changed(context, &observed.images) {
+    for line in loaded::changed(context, &into_force(context, observed)) {
         let reporter = &context.reporter;
         reporter.tell(
             "preflight",
@@ -369,6 +369,18 @@ fn map_count(context: &Context, observed: &Observed) -> Option<String> {
         ),
     );
     None
+}
+
+/// The images that containers will be made of. Once they are, what was told is known.
+fn into_force(context: &Context, observed: &Observed) -> BTreeMap<String, Option<String>> {
+    let made = observed
+        .changes()
+        .filter(|(_, action)| !matches!(action, Action::Start | Action::Unpause));
+    made.filter_map(|(name, _)| {
+        let image = &context.stack.service(name)?.image;
+        Some((image.clone(), observed.images.get(image)?.clone()))
+    })
+    .collect()
 }
 
 fn missing_images(observed: &Observed) -> BTreeSet<String> {

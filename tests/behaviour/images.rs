@@ -342,14 +342,14 @@ fn what_is_not_a_whole_package_for_this_host_loads_nothing() {
             cut.stderr
         );
         if part == 50 {
-            insta::assert_snapshot!("cut-short", own.tidy(&cut.stderr));
+            insta::assert_snapshot!("cut-short", tidy(&there, &own.tidy(&cut.stderr)));
         }
     }
     let mut flipped = whole.clone();
     // In the middle of an image's noise.
     let middle = whole.len() / 3;
     flipped[middle] ^= 1;
-    insta::assert_snapshot!("flipped", own.tidy(&load(&flipped).stderr));
+    insta::assert_snapshot!("flipped", tidy(&there, &own.tidy(&load(&flipped).stderr)));
     let (_, compressed) = own.file("b.tar.gz");
     save(&own, &compressed);
     let packed = std::fs::read(&compressed).unwrap();
@@ -368,10 +368,16 @@ fn what_is_not_a_whole_package_for_this_host_loads_nothing() {
     let arm = rewritten(&whole, |own| {
         own.replace("\"architecture\": \"amd64\"", "\"architecture\": \"arm64\"")
     });
-    insta::assert_snapshot!("for-other-machines", own.tidy(&load(&arm).stderr));
+    insta::assert_snapshot!(
+        "for-other-machines",
+        tidy(&there, &own.tidy(&load(&arm).stderr))
+    );
     let newer = rewritten(&whole, |own| own.replace("\"schema\": 1", "\"schema\": 2"));
-    insta::assert_snapshot!("newer", own.tidy(&load(&newer).stderr));
-    insta::assert_snapshot!("no-package", own.tidy(&load(b"hello\n").stderr));
+    insta::assert_snapshot!("newer", tidy(&there, &own.tidy(&load(&newer).stderr)));
+    insta::assert_snapshot!(
+        "no-package",
+        tidy(&there, &own.tidy(&load(b"hello\n").stderr))
+    );
     std::fs::remove_file(&path).unwrap();
     let none = there.ooy(&["images", "load", &file]).expect(1);
     assert!(none.stderr.contains("No such file"), "{}", none.stderr);
@@ -642,7 +648,7 @@ fn a_terminal_is_no_place_for_a_package() {
     assert_eq!(steps, expected);
     assert!(Path::new(&path).is_file());
     let listed = own.home.ooy(&["--json", "images", "list"]).expect(0).json();
-    assert_eq!(listed["images"][0]["id"], id(&own.home, &own.images[0]));
+    assert_eq!(listed["images"][0]["id"], id(&own.home, &own.images[1]));
     // A reader that ends: what it read is not taken for a package.
     let mut child = own
         .home
