@@ -279,6 +279,11 @@ impl<'a> Run<'a> {
                 None => return vanished(),
             }
         }
+        // A stop that was killed has told it to end: it runs, and will not for long.
+        if container.is_running() && container.restart == "no" && service.restart != "no" {
+            self.engine.stop(&container.id, service.grace).await?;
+            container = self.engine.container(&container.id).await?;
+        }
         let kept = action == Action::Keep && container.is_running();
         match container.state {
             // Its pauses between two attempts get longer and longer, while nothing is there yet.

@@ -127,6 +127,20 @@ fn restart_starts_the_process_anew() {
     assert!(plan.contains("courier: stop (up to"), "{plan}");
 }
 
+/// It has taken the policy away and told the process to end, which takes its time.
+#[test]
+fn what_a_killed_stop_has_left_running_is_started_anew() {
+    let home = Home::new("halfstop");
+    home.ooy(&["start", "courier"]).expect(0);
+    let started = || home.inspect("courier", "{{.State.StartedAt}}");
+    let before = started();
+    home.docker(&["update", "--restart", "no", &home.container("courier")]);
+    home.ooy(&["start", "courier"]).expect(0);
+    assert!(started() > before);
+    let policy = home.inspect("courier", "{{.HostConfig.RestartPolicy.Name}}");
+    assert_eq!(policy, "always");
+}
+
 #[test]
 fn a_paused_service_goes_on() {
     let home = Home::new("paused");
