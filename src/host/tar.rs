@@ -328,8 +328,10 @@ mod tests {
 
     use super::*;
 
+    type Taken = (Vec<(Entry, Vec<u8>)>, Vec<u8>, bool);
+
     /// Entries with their content, taken apart in pieces of this size; the bytes put together again.
-    fn split(archive: &[u8], step: usize) -> io::Result<(Vec<(Entry, Vec<u8>)>, Vec<u8>, bool)> {
+    fn split(archive: &[u8], step: usize) -> io::Result<Taken> {
         let mut splitter = Splitter::default();
         let (mut found, mut again) = (Vec::new(), Vec::new());
         for chunk in archive.chunks(step) {
