@@ -63,13 +63,8 @@ const AFTER_HELP: &str = concat!(
 /// What the number says with which a command ends.
 pub const EXIT_CODES: &str = exit_codes!();
 
-<<<<<<< HEAD
-/// Options of every command.
-#[derive(Debug, Clone, Default, Args)]
-=======
 /// Options of every command, in the help behind its own.
-#[derive(Debug, Clone, Args)]
->>>>>>> h-shell
+#[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
     #[arg(

@@ -52,14 +52,7 @@ fn unknown(places: &Places, name: &str, pages: &[Page]) -> Fault {
         format!("{name}: no such page"),
         "there is no command of that name",
     )
-<<<<<<< HEAD
-    .evidence(format!(
-        "{} have a page",
-        human::count(known.len(), "command")
-    ))
-=======
     .evidence(format!("{} lists all commands", places.command("--help")))
->>>>>>> h-shell
     .why("there is nothing to show")
     .next(next)
 }

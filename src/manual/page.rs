@@ -334,11 +334,7 @@ fn see_also(roff: &mut Roff, line: &[&Command], about: &About) {
     }
     if pages.is_empty() {
         text.extend([
-<<<<<<< HEAD
-            bold("docker-compose"),
-=======
             bold("docker"),
->>>>>>> h-shell
             roman("(1), "),
             bold("systemctl"),
             roman("(1)"),
