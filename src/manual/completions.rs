@@ -53,6 +53,9 @@ fn visible(command: &Command, path: &str, names: &[Names]) -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true);
+    if let Some(version) = command.get_version() {
+        copy = copy.version(&*version.to_owned().leak());
+    }
     if !takes_only_data(command) {
         let arguments = command.get_arguments().filter(|it| !it.is_hide_set());
         copy = copy.args(arguments.map(|it| with_values(it, path, names)));

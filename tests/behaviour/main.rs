@@ -22,7 +22,6 @@ mod images;
 mod init_pbx;
 mod interrupted;
 mod logs;
-mod man_pages;
 mod misfortunes;
 mod nginx;
 mod pbx;
