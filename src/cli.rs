@@ -229,6 +229,10 @@ pub enum Command {
   ooy resume --undo")]
     Resume(Resume),
     /// Carry images to a host that reaches no registry
+    #[command(after_help = "Examples:
+  ooy images list
+  ooy images save /media/stick/ooy-images.tar.gz
+  ooy images load /media/stick/ooy-images.tar.gz")]
     Images(Images),
     /// Show who did what, when, with what result and how long it took
     #[command(after_help = "Examples:

@@ -58,7 +58,7 @@ fn words(line: &str) -> Vec<String> {
     }
     let end = words
         .iter()
-        .position(|word| matches!(word.as_str(), ">" | "|" | "#"));
+        .position(|word| matches!(word.as_str(), ">" | "<" | "|" | "#"));
     words.truncate(end.unwrap_or(words.len()));
     words
 }
