@@ -30,6 +30,10 @@ fn help_names_every_command_with_examples() {
         let help = ooy(&["boot", command, "--help"]).expect(0).stdout;
         assert!(help.contains("Examples:"), "boot {command}");
     }
+    for command in ["list", "save", "load"] {
+        let help = ooy(&["images", command, "--help"]).expect(0).stdout;
+        assert!(help.contains("Examples:"), "images {command}");
+    }
     insta::assert_snapshot!("help-calls", ooy(&["calls", "--help"]).expect(0).stdout);
     for command in ["list", "deliver", "retry", "serve", "dialplan"] {
         let help = ooy(&["calls", command, "--help"]).expect(0).stdout;
