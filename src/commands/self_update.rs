@@ -139,6 +139,7 @@ fn origin(ui: &Ui, places: &Places, arguments: &SelfUpdate, again: &str) -> Resu
         roots: roots::load(more)?,
         silence: Duration::from_secs(arguments.timeout),
         again: again.to_owned(),
+        elsewhere: places.command("self-update --from"),
     })
 }
 

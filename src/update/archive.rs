@@ -23,10 +23,23 @@ pub fn signed_by(path: &Path, keys: &[(&'static str, [u8; 32])]) -> Result<&'sta
     for (name, key) in keys {
         match self_update::verify_signature(path, &[*key]) {
             Ok(()) => return Ok(name),
-            Err(error) => why = words(&error),
+            Err(error) => why = told(&words(&error)),
         }
     }
     Err(why)
+}
+
+/// The commonest of these words, as an operator says it.
+fn told(words: &str) -> String {
+    match words {
+        _ if words.contains("last GZIP block") => {
+            "there is no signature in it, or it was cut short"
+        }
+        _ if words.contains("no matching key") => "none of the keys has made its signature",
+        _ if words.contains("Could not find the required path") => "there is none",
+        _ => words.trim_start_matches("InternalError: "),
+    }
+    .to_owned()
 }
 
 /// What is said at the very bottom: the rest only repeats it.
@@ -65,7 +78,10 @@ pub fn unpack(path: &Path, into: &Path) -> Result<PathBuf, Broken> {
         .extract_file(into, NAME)
         .map_err(|error| match io_error(&error) {
             Some(kind) => Broken::Write(io::Error::new(kind, words(&error))),
-            None => Broken::Archive(words(&error)),
+            None => Broken::Archive(format!(
+                "no ooy can be taken out of it: {}",
+                told(&words(&error))
+            )),
         })?;
     let executable = into.join(NAME);
     match executable.symlink_metadata() {

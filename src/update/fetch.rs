@@ -38,6 +38,8 @@ pub struct Origin {
     pub silence: Duration,
     /// The command, to be repeated.
     pub again: String,
+    /// The same for releases that lie elsewhere, up to the place.
+    pub elsewhere: String,
 }
 
 /// What a file is opened as.
@@ -66,7 +68,7 @@ impl Origin {
                 .why("whether there is a newer ooy cannot be told; the present one stays as it is")
                 .next(missing.see)
                 .next(self.again.clone())
-                .next(format!("{} --from /a/folder/with/releases", self.again)),
+                .next(format!("{} /a/folder/with/releases", self.elsewhere)),
             )
         };
         let mut stream = self.open(place, INDEX_LIMIT).map_err(lost)?;
@@ -108,7 +110,7 @@ impl Origin {
                 ));
                 fault.what =
                     "the list of releases is made for a newer ooy than this one".to_owned();
-                fault.next = vec![format!("{} --from /path/of/an/archive", self.again)];
+                fault.next = vec![format!("{} /path/of/an/archive", self.elsewhere)];
                 fault
             }
         })

@@ -162,7 +162,7 @@ impl Job {
         .evidence(format!("{place}: {there}"))
         .why("another machine's executable does not run here; the present one stays as it is")
         .next("uname -m")
-        .next(format!("{} --from /path/of/another/archive", self.again()))
+        .next(format!("{} /path/of/another/archive", origin.elsewhere))
     }
 
     /// All that has to be so before anything is begun.
@@ -420,7 +420,8 @@ impl Job {
             .evidence(format!("{}: {why}", candidate.place))
             .evidence(format!("ooy {} knows: {}", self.present.name(), known.join(", ")))
             .why("it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is")
-            .next(format!("{} --from /path/of/the/release/before/that/archive", self.places.command("self-update"))),
+            .next(self.places.command("self-update --check"))
+            .next(self.places.command("self-update --from /path/of/the/archive/before/that")),
         )
     }
 

@@ -50,7 +50,14 @@ fn a_folder_that_is_not_ones_own() {
             "{said}"
         );
         if arguments[0] == "--yes" {
-            insta::assert_snapshot!(said, @"");
+            insta::assert_snapshot!(said, @r"
+            ✗ self-update: HOST/bin cannot be written to
+
+              what      the new executable is made ready and put in place in the folder of the present one
+              evidence  Permission denied
+              why       HOST/bin/ooy stays as it is
+              next      sudo ooy --home HOST/home self-update --from HOST/releases
+            ");
         }
     }
     host.is_as_it_was();
@@ -96,7 +103,15 @@ fn a_disk_without_room() {
         assert!(ran.stdout.ends_with("}\nooy\n"), "{}", ran.stdout);
         let fault = &ran.stderr[ran.stderr.rfind('✗').unwrap()..];
         insta::allow_duplicates! {
-            insta::assert_snapshot!(host.tidy(fault), @"");
+            insta::assert_snapshot!(host.tidy(fault), @r"
+            ✗ self-update: HOST/bin cannot be written to
+
+              what      the new executable is made ready and put in place in the folder of the present one
+              evidence  No space left on device
+              why       HOST/bin/ooy stays as it is
+              next      df -h HOST/bin
+                        ooy --home HOST/home self-update --from RELEASES
+            ");
         }
     }
 }
@@ -108,7 +123,15 @@ fn somebody_else_is_at_it() {
     folder.lock().unwrap();
     let refused = host.update(&releases()).expect(3);
     let fault = &refused.stderr[refused.stderr.rfind('✗').unwrap()..];
-    insta::assert_snapshot!(host.tidy(fault), @"");
+    insta::assert_snapshot!(host.tidy(fault), @r"
+    ✗ another self-update is running
+
+      what      one at a time may replace the executable; nothing was done
+      evidence  process PID holds HOST/bin
+      why       each would take away what the other has made ready
+      next      ps -o pid,etime,args -p PID
+                ooy --home HOST/home self-update --from RELEASES
+    ");
     folder.unlock().unwrap();
     // Another operation on the deployment.
     let state = host.path("home/state");
@@ -138,7 +161,15 @@ fn what_was_cut_off_is_finished_first() {
     });
     std::fs::write(state.join("restore.json"), unfinished.to_string()).unwrap();
     let refused = host.update(&releases()).expect(1);
-    insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
+    ✗ self-update: something was cut off in the middle
+
+      what      an operation has begun and not come to its end
+      evidence  a restore of 20261126-023000
+      why       another version of ooy may not know how to finish it; nothing was done
+      next      ooy --home HOST/home resume
+                ooy --home HOST/home resume --undo
+    ");
     std::fs::remove_file(state.join("restore.json")).unwrap();
     std::fs::write(state.join("upgrade.json"), "{ half of it").unwrap();
     let refused = host.update(&releases()).expect(1);
@@ -311,5 +342,14 @@ fn what_systemd_runs_of_it_is_started_again() {
         .expect(1);
     host.is(&host.executable(), OLD);
     let fault = &failed.stderr[failed.stderr.rfind('✗').unwrap()..];
-    insta::assert_snapshot!(host.tidy(fault), @"");
+    insta::assert_snapshot!(host.tidy(fault), @r"
+    ✗ self-update: ooy-calls.service does not come back
+
+      what      ooy 0.7.0 is in place, and what systemd runs of it is not
+      evidence  ooy-calls.service: Job for ooy-calls.service failed.
+      why       what it does is not done until it runs: a watch, or the delivery of calls
+      next      sudo journalctl -u ooy-calls.service -n 50
+                sudo systemctl restart ooy-calls.service
+                sudo ooy --home HOST/home self-update --rollback
+    ");
 }

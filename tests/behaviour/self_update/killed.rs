@@ -93,7 +93,7 @@ fn a_way_back_killed_anywhere_leaves_one_that_runs() {
     let mut kills = 0;
     for which in 1.. {
         let host = Host::new();
-        std::fs::copy(Made::get().executable(NEW), host.previous()).unwrap();
+        host.put(NEW, &host.previous());
         let traced = killed(&host, &back, At::Change(which));
         if !traced.killed {
             assert!(traced.status.success(), "{traced:?}");

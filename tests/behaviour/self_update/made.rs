@@ -213,7 +213,7 @@ fn tree(made: &Made, version: &str) -> PathBuf {
         let bytes = std::fs::read(&from).unwrap();
         let bytes = match path {
             "Cargo.toml" | "Cargo.lock" => named(&bytes, version, path).into_bytes(),
-            "CHANGELOG.md" => changes(version).into_bytes(),
+            "CHANGELOG.md" => changes().into_bytes(),
             _ => bytes,
         };
         let to = tree.join(path);
@@ -279,10 +279,9 @@ fn named(bytes: &[u8], version: &str, file: &str) -> String {
     )
 }
 
-fn changes(version: &str) -> String {
+fn changes() -> String {
     format!(
         "# Changelog\n\n## [Unreleased]\n\n## [{NEW}] - 2026-11-26\n\n### Added\n- A bell that rings at night.\n\n\
          ## [{OLD}] - 2026-10-01\n\n### Added\n- The first one.\n"
     )
-    .replace("VERSION", version)
 }

@@ -26,8 +26,18 @@ impl Host {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         let host = Self { folder };
-        std::fs::copy(Made::get().executable(OLD), host.executable()).unwrap();
+        host.put(OLD, &host.executable());
         host
+    }
+
+    /// Puts the executable of a version there. By another process: what this one writes, a child that
+    /// another test forks holds open for a moment, and then it cannot be run.
+    fn put(&self, version: &str, to: &Path) {
+        let copied = Command::new("cp")
+            .arg(Made::get().executable(version))
+            .arg(to)
+            .status();
+        assert!(copied.unwrap().success());
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -124,7 +134,8 @@ impl Host {
         for (pattern, put) in [
             (r"127\.0\.0\.1:\d+", "SERVER"),
             (r"\d+(\.\d+)? (GB|MB|KB|B)\b", "SIZE"),
-            (r"(after|ended after|of|has) \d{4,}( bytes)?", "$1 MANY$2"),
+            (r"\b\d{5,} bytes", "MANY bytes"),
+            (r"(after|has) \d{5,}\b", "$1 MANY"),
             (r"   \d+\.\d s\b", "   N s"),
             (r"\b[0-9a-f]{64}\b", "DIGEST"),
             (r"key \d{4}-\d\d-\d\d", "key DAY"),

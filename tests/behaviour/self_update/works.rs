@@ -3,11 +3,12 @@
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use super::Host;
-use super::made::{INDEX, Made, NEW, OLD, archive_of};
+use super::made::{Made, NEW, OLD, archive_of};
 use super::server::{Manner, Server};
-use crate::harness::Ran;
+use crate::harness::{Ran, executable};
 
 #[test]
 fn the_newer_release_takes_the_place_and_the_older_one_comes_back() {
@@ -18,7 +19,15 @@ fn the_newer_release_takes_the_place_and_the_older_one_comes_back() {
         .ooy(&["self-update", "--from", &url, "--dry-run"])
         .expect(0);
     host.is_as_it_was();
-    insta::assert_snapshot!(host.tidy(&planned.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&planned.stderr), @r"
+    ooy self-update · 0.7.0 → 0.8.0 · of 2026-11-26
+      0.8.0      ### Added
+                 - A bell that rings at night.
+      from       http://SERVER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz · SIZE
+      replaces   HOST/bin/ooy
+      keeps      0.7.0 as HOST/bin/ooy.previous
+    nothing was done (--dry-run)
+    ");
     let declined = host.ooy(&["self-update", "--from", &url]).expect(1);
     assert!(
         declined.stderr.contains("--yes self-update --from"),
@@ -30,17 +39,31 @@ fn the_newer_release_takes_the_place_and_the_older_one_comes_back() {
     let updated = host.update(&url).expect(0);
     host.is_updated();
     let after_plan = updated.stderr.split_once("ooy.previous\n").unwrap().1;
-    insta::assert_snapshot!(host.tidy(after_plan), @"");
+    insta::assert_snapshot!(host.tidy(after_plan), @r"
+    ✓ download    SIZE   N s
+    ✓ verify      checksum and signature (key DAY)
+    ✓ self-check  ooy 0.8.0 (0123456789ab) runs here
+    ✓ replace     HOST/bin/ooy; ooy 0.7.0 is kept as HOST/bin/ooy.previous
+    ✓ ooy 0.8.0 (0123456789ab)
+      back to 0.7.0: ooy --home HOST/home self-update --rollback
+    ");
     let mode = std::fs::metadata(host.executable()).unwrap().mode();
     assert_eq!(mode & 0o7777, 0o755);
 
     let again = host.update(&url).expect(0);
-    insta::assert_snapshot!(host.tidy(&again.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&again.stderr), @r"✓ ooy 0.8.0 is the newest");
 
     let back = host.ooy(&["--yes", "self-update", "--rollback"]).expect(0);
     host.is(&host.executable(), OLD);
     host.is(&host.previous(), NEW);
-    insta::assert_snapshot!(host.tidy(&back.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&back.stderr), @r"
+    ooy self-update --rollback · 0.8.0 (0123456789ab) → 0.7.0 (0123456789ab)
+      replaces   HOST/bin/ooy
+      keeps      0.8.0 as HOST/bin/ooy.previous
+    ✓ replace     HOST/bin/ooy; ooy 0.8.0 is kept as HOST/bin/ooy.previous
+    ✓ ooy 0.7.0 (0123456789ab)
+      back to 0.8.0: ooy --home HOST/home self-update --rollback
+    ");
     host.ooy(&["--yes", "self-update", "--rollback"]).expect(0);
     host.is_updated();
 }
@@ -53,7 +76,12 @@ fn a_check_only_tells() {
     let checked = host
         .ooy(&["self-update", "--check", "--from", &url])
         .expect(1);
-    insta::assert_snapshot!(host.tidy(&checked.stdout), @"");
+    insta::assert_snapshot!(host.tidy(&checked.stdout), @r"
+    ooy 0.7.0 → 0.8.0 is there · of 2026-11-26
+      0.8.0      ### Added
+                 - A bell that rings at night.
+    next: ooy --home HOST/home self-update
+    ");
     let json = host
         .ooy(&["--json", "self-update", "--check", "--from", &url])
         .expect(1)
@@ -132,16 +160,32 @@ fn releases_lie_in_a_folder_or_in_what_the_settings_name_or_are_one_archive() {
     // What is wrong there is not overlooked.
     std::fs::write(host.path("home/ooy.env"), "RELEASES=ftp://host\n").unwrap();
     let refused = host.ooy(&["self-update", "--check"]).expect(2);
-    insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
+    ✗ self-update: RELEASES cannot be used
+
+      what      it has to name where releases of ooy are
+      evidence  line 1: RELEASES is neither github:OWNER/NAME nor an http:// or https:// address nor a path
+      why       nothing was done
+      next      nano HOST/home/ooy.env
+                ooy --home HOST/home self-update --check
+    ");
 }
 
 #[test]
 fn an_older_release_is_taken_only_where_that_was_asked_for() {
     let host = Host::new();
-    std::fs::copy(Made::get().executable(NEW), host.executable()).unwrap();
+    host.put(NEW, &host.executable());
     let older = Made::get().archive(OLD).display().to_string();
     let refused = host.update(&older).expect(1);
-    insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
+    ✗ self-update: 0.7.0 is older than what is installed
+
+      what      the newest release that is offered is an older one
+      evidence  RELEASES/ooy-0.7.0-x86_64-unknown-linux-gnu.tar.gz: 0.7.0
+                HOST/bin/ooy: 0.8.0 (0123456789ab)
+      why       an older ooy may not read what this one has written; the present one stays as it is
+      next      ooy --home HOST/home self-update --from RELEASES/ooy-0.7.0-x86_64-unknown-linux-gnu.tar.gz --allow-downgrade
+    ");
     host.is(&host.executable(), NEW);
     let checked = host
         .ooy(&["self-update", "--check", "--from", &older])
@@ -213,7 +257,7 @@ fn through_a_link_the_file_itself_is_replaced() {
 fn replaced_meanwhile(host: &Host, arguments: &[&str]) -> Ran {
     let was = std::fs::File::open(host.executable()).unwrap();
     let new = host.path("bin/new");
-    std::fs::copy(Made::get().executable(NEW), &new).unwrap();
+    host.put(NEW, &new);
     std::fs::rename(new, host.executable()).unwrap();
     let program = format!("/proc/self/fd/{}", was.as_raw_fd());
     let mut command = host.command_of(program.as_ref(), arguments);
@@ -226,7 +270,7 @@ fn what_was_replaced_while_it_ran_means_what_lies_there_now() {
     let from = Made::get().releases.display().to_string();
     let ran = replaced_meanwhile(&host, &["self-update", "--check", "--from", &from]).expect(0);
     assert_eq!(ran.stdout, format!("ooy {NEW} is the newest\n"));
-    insta::assert_snapshot!(host.tidy(&ran.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&ran.stderr), @r"! this ooy was replaced while it ran: HOST/bin/ooy is 0.8.0 (0123456789ab) now, and that is what is meant");
     let older = Made::get().archive(OLD).display().to_string();
     let host = Host::new();
     replaced_meanwhile(
@@ -248,7 +292,15 @@ fn what_was_replaced_while_it_ran_means_what_lies_there_now() {
 fn there_is_no_way_back_where_nothing_was_kept() {
     let host = Host::new();
     let refused = host.ooy(&["--yes", "self-update", "--rollback"]).expect(1);
-    insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
+    ✗ self-update: there is nothing to go back to
+
+      what      the version before the last update is not there, or does not run
+      evidence  HOST/bin/ooy.previous: No such file or directory
+      why       the present one stays as it is
+      next      ls -l HOST/bin/ooy*
+                ooy --home HOST/home self-update --allow-downgrade --from /path/of/an/older/archive
+    ");
     // What a killed update leaves: the present one, under that name too.
     std::fs::hard_link(host.executable(), host.previous()).unwrap();
     let refused = host.ooy(&["--yes", "self-update", "--rollback"]).expect(1);
@@ -257,8 +309,9 @@ fn there_is_no_way_back_where_nothing_was_kept() {
     std::fs::write(host.previous(), "#!/bin/sh\n").unwrap();
     host.ooy(&["--yes", "self-update", "--rollback"]).expect(1);
     host.is(&host.executable(), OLD);
+    std::fs::remove_file(host.previous()).unwrap();
     // Nor is what was kept updated under its other name.
-    std::fs::copy(host.executable(), host.previous()).unwrap();
+    host.put(OLD, &host.previous());
     let kept = host.previous();
     let mut command = host.command_of(&kept, &["--yes", "self-update", "--rollback"]);
     let refused = Ran::of(&command.output().unwrap()).expect(2);
@@ -276,5 +329,27 @@ fn it_stands_in_the_journal() {
     assert_eq!(last["operation"], format!("self-update --from {from}"));
     assert_eq!(last["result"], "done");
     assert_eq!(last["detail"], format!("{OLD} → {NEW}"));
-    let _ = INDEX;
+}
+
+#[test]
+fn a_build_without_keys_tells_what_there_is_and_takes_nothing() {
+    let host = Host::new();
+    std::fs::remove_file(host.executable()).unwrap();
+    let copied = Command::new("cp")
+        .arg(executable())
+        .arg(host.executable())
+        .status();
+    assert!(copied.unwrap().success());
+    let from = Made::get().releases.display().to_string();
+    let checked = host
+        .ooy(&["--json", "self-update", "--check", "--from", &from])
+        .expect(1);
+    assert_eq!(checked.json()["newest"], NEW);
+    let refused = host.update(&from).expect(1);
+    let says = match checked.json()["accepted"].as_bool().unwrap() {
+        false => "this build accepts no release",
+        true => "is not signed for this ooy",
+    };
+    assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    assert_eq!(host.listing(), ["ooy"]);
 }
