@@ -41,16 +41,40 @@ fn a_release_is_installed_from_a_folder_and_what_is_not_whole_is_refused() {
 
     let ran = install(&checkout.out, &to, &["--dry-run"]).expect(0);
     assert!(!to.exists());
-    insta::assert_snapshot!(told(&ran, &checkout, &to), @"");
+    insta::assert_snapshot!(told(&ran, &checkout, &to), @"
+    ooy 0.1.0
+      cp -- /media/stick/SHA256SUMS /media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz .
+      grep '  ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz$' SHA256SUMS | sha256sum -c -
+      tar -xzf ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz ooy && install -m 755 ooy /usr/local/bin/ooy
+    ");
     let ran = install(&checkout.out, &to, &[]).expect(0);
-    insta::assert_snapshot!(told(&ran, &checkout, &to), @"");
+    insta::assert_snapshot!(told(&ran, &checkout, &to), @"
+    ooy 0.1.0
+      cp -- /media/stick/SHA256SUMS /media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz .
+      grep '  ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz$' SHA256SUMS | sha256sum -c -
+      tar -xzf ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz ooy && install -m 755 ooy /usr/local/bin/ooy
+    ok /usr/local/bin/ooy: ooy 0.1.0 (COMMIT, TARGET)
+       sha256 DIGEST
+       The archive is whole: it is what SHA256SUMS beside it says. Who made both is not proved by that;
+       compare the digest with the one that was announced, or say it: --sha256.
+    ");
     assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(small()).unwrap());
     assert_eq!(
         std::fs::metadata(&to).unwrap().permissions().mode() & 0o7777,
         0o755
     );
     let ran = install(&checkout.out, &to, &[]).expect(0);
-    insta::assert_snapshot!(told(&ran, &checkout, &to), @"");
+    insta::assert_snapshot!(told(&ran, &checkout, &to), @"
+    ooy 0.1.0
+      cp -- /media/stick/SHA256SUMS /media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz .
+      grep '  ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz$' SHA256SUMS | sha256sum -c -
+      tar -xzf ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz ooy && install -m 755 ooy /usr/local/bin/ooy
+    ok /usr/local/bin/ooy is this one already
+       sha256 DIGEST
+       The archive is whole: it is what SHA256SUMS beside it says. Who made both is not proved by that;
+       compare the digest with the one that was announced, or say it: --sha256.
+       An ooy that is installed verifies the signature itself: /usr/local/bin/ooy self-update --from /media/stick
+    ");
 
     // By a digest that came another way.
     let sum = checkout.sum(&checkout.archive());
@@ -81,12 +105,32 @@ fn a_release_is_installed_from_a_folder_and_what_is_not_whole_is_refused() {
     flipped[whole.len() / 2] ^= 1;
     std::fs::write(&archive, &flipped).unwrap();
     let ran = install(&checkout.out, &to, &[]).expect(1);
-    insta::assert_snapshot!(told(&ran, &checkout, &to), @"");
+    insta::assert_snapshot!(told(&ran, &checkout, &to), @"
+    ooy 0.1.0
+      cp -- /media/stick/SHA256SUMS /media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz .
+      grep '  ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz$' SHA256SUMS | sha256sum -c -
+      tar -xzf ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz ooy && install -m 755 ooy /usr/local/bin/ooy
+    sha256sum: WARNING: 1 computed checksum did NOT match
+    x ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz is not what it should be: nothing was changed
+
+      why   it was damaged on its way, or is not by those who release
+      next  compare with what the others have: sha256sum ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz
+    ");
     std::fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
     install(&checkout.out, &to, &[]).expect(1);
     std::fs::remove_file(&archive).unwrap();
     let ran = install(&checkout.out, &to, &[]).expect(1);
-    insta::assert_snapshot!(told(&ran, &checkout, &to), @"");
+    insta::assert_snapshot!(told(&ran, &checkout, &to), @"
+    ooy 0.1.0
+      cp -- /media/stick/SHA256SUMS /media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz .
+      grep '  ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz$' SHA256SUMS | sha256sum -c -
+      tar -xzf ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz ooy && install -m 755 ooy /usr/local/bin/ooy
+    cp: cannot stat '/media/stick/ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz': No such file or directory
+    x ooy-0.1.0-x86_64-unknown-linux-gnu.tar.gz: cannot be fetched
+
+      why   /media/stick did not give it, or not all of it
+      next  the same again
+    ");
     assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(small()).unwrap());
     assert_eq!(
         std::fs::read_dir(bin.path()).unwrap().count(),

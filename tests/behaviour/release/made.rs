@@ -212,11 +212,42 @@ fn all_that_keeps_a_version_from_being_released_is_said_at_once() {
     std::fs::set_permissions(&checkout.key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let stand_in = checkout.stand_in("0.1.0");
     let ran = checkout.pack("0.2.0", &stand_in).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @r###"
+    x 0.2.0 cannot be released
+
+      Cargo.toml says 0.1.0, not 0.2.0
+        set version = "0.2.0" there, and commit it
+
+      Cargo.lock says 0.1.0, not 0.2.0
+        when Cargo.toml is right: cargo update --workspace --offline, and commit it
+
+      CHANGELOG.md has no section "## [0.2.0] - DATE"
+        give what stands under [Unreleased] that heading: ## [0.2.0] - TODAY
+
+      not committed: notes.txt
+        git status; commit or take back
+
+      there is no tag v0.2.0
+        git tag -a v0.2.0 -m 'ooy 0.2.0'  (--allow-untagged for a rehearsal)
+
+      /T/private.key can be read by others
+        chmod 600 /T/private.key; and think of whether somebody has
+
+      /T/stand-in-0.1.0 is 0.1.0 for x86_64-unknown-linux-gnu, not 0.2.0 for x86_64-unknown-linux-gnu
+        leave --executable out, to have it built
+    "###);
     assert!(!checkout.out.exists());
 
     let ran = checkout.release(&["0.1.0", "--allow-untagged"]).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x 0.1.0 cannot be released
+
+      not committed: notes.txt
+        git status; commit or take back
+
+      no private key to sign with
+        --key FILE, or OOY_RELEASE_KEY; the first one is made by scripts/release --new-key FILE
+    ");
     for wrong in [
         &[][..],
         &["1.0"],
@@ -239,22 +270,45 @@ fn a_key_that_no_host_accepts_or_that_could_be_committed_is_refused() {
     let inside = checkout.root.join(".work/key");
     std::fs::copy(&checkout.key, &inside).unwrap();
     let ran = checkout.pack_with(&inside, VERSION, &stand_in).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x 0.1.0 cannot be released
+
+      /T/ooy/.work/key is inside the checkout, and could be committed
+        move it out of /T/ooy
+    ");
 
     // Not one of those that are accepted.
     std::fs::write(&public, [7; 32]).unwrap();
     let ran = checkout.pack(VERSION, &stand_in).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x 0.1.0 cannot be released
+
+      no host would take this key's signature: its public half is not in /T/keys
+        take the key of one of those there, or read /T/keys/README.md
+    ");
 
     // No key at all.
     std::fs::write(&checkout.key, "short").unwrap();
     let ran = checkout.pack(VERSION, &stand_in).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x 0.1.0 cannot be released
+
+      the private key is not one of zipsign: those have 64 bytes
+        OOY_RELEASE_KEY has base64: base64 -w 0 FILE
+    ");
 
     // A new pair never takes the place of one that is there.
     let key = checkout.key.to_str().unwrap();
     let ran = checkout.release(&["--new-key", key]).expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x no key was made
+
+      /T/private.key is there already, and is not overwritten
+        name a file that is not there
+
+      /T/keys/TODAY.pub: a key was made today already
+        use that one, or give it another name
+    ");
     assert_eq!(std::fs::read(&checkout.key).unwrap(), b"short");
 }
 
@@ -273,7 +327,12 @@ fn the_folder_holds_every_release_newest_first_and_none_twice() {
     let ran = checkout
         .pack(VERSION, &checkout.stand_in(VERSION))
         .expect(1);
-    insta::assert_snapshot!(checkout.told(&ran), @"");
+    insta::assert_snapshot!(checkout.told(&ran), @"
+    x 0.1.0 cannot be released once more
+
+      /T/dist has a 0.1.0 already, with other bytes
+        release this as a higher version, or take another --out
+    ");
     assert_eq!(checkout.sum(&checkout.archive()), before);
 
     // Later ones; one that is not final comes before the final one.
