@@ -61,11 +61,12 @@ const AFTER_HELP: &str = concat!(
 /// What the number says with which a command ends.
 pub const EXIT_CODES: &str = exit_codes!();
 
-/// Options of every command.
+/// Options of every command, in the help behind its own.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below this folder instead of /etc/ooy and /var/lib/ooy
     #[arg(
+        display_order = 900,
         long,
         global = true,
         value_name = "DIR",
@@ -75,10 +76,11 @@ pub struct Global {
     )]
     pub home: Option<PathBuf>,
     /// Answer in JSON, for machines
-    #[arg(long, global = true)]
+    #[arg(display_order = 901, long, global = true)]
     pub json: bool,
     /// Colours: auto (where a terminal can), always, or never
     #[arg(
+        display_order = 902,
         long,
         global = true,
         value_name = "WHEN",
@@ -87,13 +89,19 @@ pub struct Global {
     )]
     pub color: Color,
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        display_order = 903,
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose"
+    )]
     pub quiet: bool,
     /// Say more
-    #[arg(short, long, global = true)]
+    #[arg(display_order = 904, short, long, global = true)]
     pub verbose: bool,
     /// Ask nothing: yes to every question
-    #[arg(short, long, global = true)]
+    #[arg(display_order = 905, short, long, global = true)]
     pub yes: bool,
 }
 

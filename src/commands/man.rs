@@ -52,16 +52,14 @@ fn unknown(places: &Places, name: &str, pages: &[Page]) -> Fault {
         format!("{name}: no such page"),
         "there is no command of that name",
     )
-    .evidence(format!(
-        "{} have a page",
-        human::count(known.len(), "command")
-    ))
+    .evidence(format!("{} lists all commands", places.command("--help")))
     .why("there is nothing to show")
     .next(next)
 }
 
 fn write(ui: &Ui, places: &Places, pages: &[Page], folder: &Path) -> Outcome {
     page::write(pages, folder).map_err(|error| {
+        let there = folder.ancestors().find(|it| it.exists()).unwrap_or(folder);
         Failure::from(Box::new(
             Fault::problem(
                 format!("{}: cannot be written", folder.display()),
@@ -69,7 +67,7 @@ fn write(ui: &Ui, places: &Places, pages: &[Page], folder: &Path) -> Outcome {
             )
             .evidence(error.to_string())
             .why("pages that were written are whole, others are as they were or missing")
-            .next(format!("ls -ld {}", folder.display()))
+            .next(format!("ls -ld {}", there.display()))
             .next(places.command(&format!("man --write {}", folder.display()))),
         ))
     })?;

@@ -48,7 +48,8 @@ fn visible(command: &Command, path: &str, names: &[Names]) -> Command {
     let mut copy = Command::new(&*command.get_name().to_owned().leak())
         .about(command.get_about().cloned().unwrap_or_default())
         .subcommand_required(command.is_subcommand_required_set())
-        // They are among what is copied.
+        // The options for help and version are among what is copied; clap wants a version for the latter.
+        .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true);

@@ -283,8 +283,8 @@ fn examples(command: &Command) -> Option<Vec<String>> {
 fn environment(roff: &mut Roff, line: &[&Command]) {
     heading(roff, "ENVIRONMENT");
     if line.len() > 1 {
-        roff.text([bold("OOY_HOME"), roman(" and others: see ")]);
-        roff.text([bold(line[0].get_name()), roman("(1).")]);
+        let (home, page) = (bold("OOY_HOME"), bold(line[0].get_name()));
+        roff.text([home, roman(" and others: see "), page, roman("(1).")]);
         return;
     }
     for (name, meaning) in texts::ENVIRONMENT {
@@ -334,7 +334,7 @@ fn see_also(roff: &mut Roff, line: &[&Command], about: &About) {
     }
     if pages.is_empty() {
         text.extend([
-            bold("docker-compose"),
+            bold("docker"),
             roman("(1), "),
             bold("systemctl"),
             roman("(1)"),

@@ -12,7 +12,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("ooy boot e", &["enable"]),
     ("ooy --json backup cr", &["create"]),
     ("ooy backup create --pro", &["--prove"]),
-    ("ooy --color al", &["always"]),
+    ("ooy status --color al", &["always"]),
     // Names that only ooy knows.
     (
         "ooy start rapid",
@@ -20,7 +20,7 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     ("ooy logs -f mailroom cour", &["courier"]),
     ("ooy fix disk", &["disk-space"]),
-    ("ooy diagnose casepro-lock", &["casepro-lock-stale"]),
+    ("ooy diagnose casepro-lock-", &["casepro-lock-stale"]),
     ("ooy upgrade c", &["casepro", "contentrepo"]),
     ("ooy config co", &["compose"]),
     ("ooy completions z", &["zsh"]),

@@ -48,7 +48,7 @@ fn mandoc_and_man_find_nothing_wrong_with_any_page() {
     assert_eq!(lint.stdout + &lint.stderr, "");
     let formatted = run(
         "man",
-        &["--warnings", "-E", "UTF-8", "-T", "utf8", "-Z", "-l"],
+        &["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l"],
         &pages,
     )
     .expect(0);
@@ -67,9 +67,14 @@ fn mandoc_and_man_find_nothing_wrong_with_any_page() {
 #[test]
 fn a_page_has_what_its_reader_looks_for() {
     let page = ooy(&["man", "backup", "create"]).expect(0).stdout;
-    let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r#"\d{4}-\d\d-\d\d "ooy [^"]+""#, "DATE VERSION");
-    settings.bind(|| insta::assert_snapshot!("man-backup-create", page));
+    let page: Vec<&str> = page
+        .lines()
+        .map(|line| match line.starts_with(".TH ") {
+            true => ".TH",
+            false => line,
+        })
+        .collect();
+    insta::assert_snapshot!("man-backup-create", page.join("\n"));
     let whole = ooy(&["man"]).expect(0).stdout;
     for part in [
         "NAME",
@@ -117,7 +122,14 @@ fn a_page_is_found_by_words_and_by_its_name() {
 
 #[test]
 fn a_page_that_does_not_exist_is_a_fault_with_the_nearest_name() {
-    insta::assert_snapshot!(ooy(&["man", "strat"]).expect(2).stderr, @"");
+    insta::assert_snapshot!(ooy(&["man", "strat"]).expect(2).stderr, @r"
+    ✗ strat: no such page
+
+      what      there is no command of that name
+      evidence  ooy --help lists all commands
+      why       there is nothing to show
+      next      ooy man start
+    ");
 }
 
 #[test]
@@ -167,7 +179,15 @@ fn pages_are_written_for_everybody_and_again_only_where_they_changed() {
 #[test]
 fn a_folder_that_cannot_be_written_is_a_fault() {
     let ran = ooy(&["man", "--write", "/proc/ooy"]).expect(1);
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(ran.stderr, @r"
+    ✗ /proc/ooy: cannot be written
+
+      what      the man pages could not all be written there
+      evidence  No such file or directory
+      why       pages that were written are whole, others are as they were or missing
+      next      ls -ld /proc
+                ooy man --write /proc/ooy
+    ");
 }
 
 #[test]
