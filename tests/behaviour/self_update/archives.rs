@@ -34,10 +34,11 @@ fn an_archive_cut_short_or_with_a_flipped_bit() {
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz is not signed for this ooy
 
       what      no key that this build knows has signed the archive under this name
-      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: the expected last GZIP block was missing or corrupted
+      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: there is no signature in it, or it was cut short
                 ooy 0.7.0 (0123456789ab) knows: DAY
       why       it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is
-      next      ooy --home HOST/home self-update --from /path/of/the/release/before/that/archive
+      next      ooy --home HOST/home self-update --check
+                ooy --home HOST/home self-update --from /path/of/the/archive/before/that
     ");
     std::fs::write(&path, &bytes[..1]).unwrap();
     told(&path);
@@ -50,10 +51,11 @@ fn an_archive_cut_short_or_with_a_flipped_bit() {
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz is not signed for this ooy
 
       what      no key that this build knows has signed the archive under this name
-      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: no matching key/signature pair found
+      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: none of the keys has made its signature
                 ooy 0.7.0 (0123456789ab) knows: DAY
       why       it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is
-      next      ooy --home HOST/home self-update --from /path/of/the/release/before/that/archive
+      next      ooy --home HOST/home self-update --check
+                ooy --home HOST/home self-update --from /path/of/the/archive/before/that
     ");
 }
 
@@ -67,10 +69,11 @@ fn a_good_archive_under_another_name() {
     ✗ self-update: ooy-0.9.0-x86_64-unknown-linux-gnu.tar.gz is not signed for this ooy
 
       what      no key that this build knows has signed the archive under this name
-      evidence  FOLDER/ooy-0.9.0-x86_64-unknown-linux-gnu.tar.gz: no matching key/signature pair found
+      evidence  FOLDER/ooy-0.9.0-x86_64-unknown-linux-gnu.tar.gz: none of the keys has made its signature
                 ooy 0.7.0 (0123456789ab) knows: DAY
       why       it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is
-      next      ooy --home HOST/home self-update --from /path/of/the/release/before/that/archive
+      next      ooy --home HOST/home self-update --check
+                ooy --home HOST/home self-update --from /path/of/the/archive/before/that
     ");
 }
 
@@ -103,10 +106,11 @@ fn no_signature_and_one_by_a_key_that_was_retired() {
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz is not signed for this ooy
 
       what      no key that this build knows has signed the archive under this name
-      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: no matching key/signature pair found
+      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: none of the keys has made its signature
                 ooy 0.7.0 (0123456789ab) knows: DAY
       why       it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is
-      next      ooy --home HOST/home self-update --from /path/of/the/release/before/that/archive
+      next      ooy --home HOST/home self-update --check
+                ooy --home HOST/home self-update --from /path/of/the/archive/before/that
     ");
     let tree = tempfile::tempdir().unwrap();
     std::fs::write(tree.path().join("ooy"), executable).unwrap();
@@ -120,10 +124,11 @@ fn no_signature_and_one_by_a_key_that_was_retired() {
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz is not signed for this ooy
 
       what      no key that this build knows has signed the archive under this name
-      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: the expected last GZIP block was missing or corrupted
+      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: there is no signature in it, or it was cut short
                 ooy 0.7.0 (0123456789ab) knows: DAY
       why       it may be forged or renamed, or its key is newer or older than this build; nothing was unpacked, and the present ooy stays as it is
-      next      ooy --home HOST/home self-update --from /path/of/the/release/before/that/archive
+      next      ooy --home HOST/home self-update --check
+                ooy --home HOST/home self-update --from /path/of/the/archive/before/that
     ");
 }
 
@@ -186,7 +191,7 @@ fn an_executable_that_does_not_run_here() {
       evidence  the archive: aarch64-unknown-linux-gnu
       why       another machine's executable does not run here; the present one stays as it is
       next      uname -m
-                ooy --home HOST/home self-update --from /nowhere/ooy-0.8.0-aarch64-unknown-linux-gnu.tar.gz --from /path/of/another/archive
+                ooy --home HOST/home self-update --from /path/of/another/archive
     ");
 }
 
@@ -201,7 +206,7 @@ fn an_archive_without_the_executable() {
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz is of no use
 
       what      it is signed, and what is in it is not what it should be
-      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: InternalError: Could not find the required path in the archive: "ooy"
+      evidence  FOLDER/ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz: no ooy can be taken out of it: there is none
       why       nothing was replaced; the present ooy stays as it is, and whoever released it has to know
       next      ooy --home HOST/home self-update --check
     "#);

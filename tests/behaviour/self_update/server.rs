@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::http::Request;
@@ -35,7 +35,14 @@ pub enum Manner {
 pub struct Server {
     port: u16,
     manners: Arc<Mutex<BTreeMap<String, Manner>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Asked>,
+}
+
+/// What was asked for so far, and word of it.
+#[derive(Default)]
+struct Asked {
+    paths: Mutex<Vec<String>>,
+    news: Condvar,
 }
 
 impl Server {
@@ -72,7 +79,14 @@ impl Server {
 
     /// What was asked for so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.paths.lock().unwrap().clone()
+    }
+
+    /// Waits until that was asked for.
+    pub fn is_asked_for(&self, path: &str) {
+        let paths = self.asked.paths.lock().unwrap();
+        let not_yet = |paths: &mut Vec<String>| !paths.iter().any(|it| it == path);
+        drop(self.asked.news.wait_while(paths, not_yet).unwrap());
     }
 }
 
@@ -80,7 +94,7 @@ fn answer(
     stream: &mut TcpStream,
     folder: &Path,
     manners: &Mutex<BTreeMap<String, Manner>>,
-    asked: &Mutex<Vec<String>>,
+    asked: &Asked,
 ) -> std::io::Result<()> {
     let mut received = Vec::new();
     let request = loop {
@@ -94,7 +108,8 @@ fn answer(
         }
     };
     let path = request.target.clone();
-    asked.lock().unwrap().push(path.clone());
+    asked.paths.lock().unwrap().push(path.clone());
+    asked.news.notify_all();
     let manner = manners.lock().unwrap().get(&path).cloned();
     let file: PathBuf = folder.join(path.trim_start_matches('/'));
     let bytes = std::fs::read(file);

@@ -42,7 +42,7 @@ fn no_server() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      curl -sSIL http://SERVER/releases.json
                 ooy --home HOST/home self-update --from http://SERVER
-                ooy --home HOST/home self-update --from http://SERVER --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     let refused = host.update("/nowhere").expect(1);
     insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
@@ -53,7 +53,7 @@ fn no_server() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      ls -l /nowhere/releases.json
                 ooy --home HOST/home self-update --from /nowhere
-                ooy --home HOST/home self-update --from /nowhere --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     host.is_as_it_was();
 }
@@ -80,7 +80,7 @@ fn a_server_that_says_nothing_any_more_is_given_up() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      curl -sSIL http://SERVER/releases.json
                 ooy --home HOST/home self-update --from http://SERVER
-                ooy --home HOST/home self-update --from http://SERVER --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     insta::assert_snapshot!(told("/releases.json", Manner::Stalls(20)), @r"
     ✗ self-update: the list of releases cannot be had
@@ -90,7 +90,7 @@ fn a_server_that_says_nothing_any_more_is_given_up() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      curl -sSIL http://SERVER/releases.json
                 ooy --home HOST/home self-update --from http://SERVER
-                ooy --home HOST/home self-update --from http://SERVER --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     insta::assert_snapshot!(told(&archive(), Manner::Stalls(100_000)), @r"
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz cannot be had
@@ -113,7 +113,7 @@ fn a_server_that_stops_in_the_middle_leaves_the_old_one_whole() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      curl -sSIL http://SERVER/releases.json
                 ooy --home HOST/home self-update --from http://SERVER
-                ooy --home HOST/home self-update --from http://SERVER --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     insta::assert_snapshot!(told(&archive(), Manner::Stops(100_000)), @r"
     ✗ self-update: ooy-0.8.0-x86_64-unknown-linux-gnu.tar.gz cannot be had
@@ -245,7 +245,7 @@ fn redirects_are_followed_and_not_for_ever() {
       why       whether there is a newer ooy cannot be told; the present one stays as it is
       next      curl -sSIL http://SERVER/releases.json
                 ooy --home HOST/home self-update --from http://SERVER
-                ooy --home HOST/home self-update --from http://SERVER --from /a/folder/with/releases
+                ooy --home HOST/home self-update --from /a/folder/with/releases
     ");
     for (to, why) in [
         (
@@ -296,7 +296,7 @@ fn a_list_that_is_none_is_refused() {
       evidence  http://SERVER/releases.json: aarch64-unknown-linux-gnu
       why       another machine's executable does not run here; the present one stays as it is
       next      uname -m
-                ooy --home HOST/home self-update --from http://SERVER --from /path/of/another/archive
+                ooy --home HOST/home self-update --from /path/of/another/archive
     ");
     let digest = regex::Regex::new(r#""sha256": ?"[0-9a-f]{64}""#).unwrap();
     let wrong = digest.replace_all(&text, format!("\"sha256\":\"{}\"", "ab".repeat(32)));
@@ -342,9 +342,7 @@ fn whoever_does_not_want_to_wait_interrupts() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while !server.asked().contains(&archive()) {
-        std::thread::yield_now();
-    }
+    server.is_asked_for(&archive());
     let pid = libc::pid_t::try_from(runs.id()).unwrap();
     // SAFETY: plain system call; the process is ours, and was not waited for.
     unsafe { libc::kill(pid, libc::SIGINT) };

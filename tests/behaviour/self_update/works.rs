@@ -224,9 +224,7 @@ fn a_copy_that_runs_goes_on() {
         ])
         .spawn();
     let mut runs = runs.unwrap();
-    while server.asked().is_empty() {
-        std::thread::yield_now();
-    }
+    server.is_asked_for("/mute/releases.json");
     host.update(&server.url("")).expect(0);
     host.is_updated();
     assert_eq!(runs.try_wait().unwrap(), None);
@@ -315,7 +313,15 @@ fn there_is_no_way_back_where_nothing_was_kept() {
     let kept = host.previous();
     let mut command = host.command_of(&kept, &["--yes", "self-update", "--rollback"]);
     let refused = Ran::of(&command.output().unwrap()).expect(2);
-    insta::assert_snapshot!(host.tidy(&refused.stderr), @"");
+    insta::assert_snapshot!(host.tidy(&refused.stderr), @r"
+    ✗ self-update: this is the version before
+
+      what      what runs is what the last update has kept, under that name
+      evidence  HOST/bin/ooy.previous
+      why       replaced, there would be no way back; nothing was done
+      next      HOST/bin/ooy self-update --rollback
+                ooy --home HOST/home self-update --rollback
+    ");
 }
 
 #[test]
