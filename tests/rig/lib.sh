@@ -418,8 +418,10 @@ rebuild_ooy() {
   (cd "$rig_checkout" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T -) | tar -x -C "$there/sources"
   # The crates that are here, by another path; and what says where they come from.
   for entry in "$crates"/*; do ln -s "$entry" "$there/crates/"; done
+  # What build.rs asks git for, which is not there.
   OOY_COMMIT=$(git -C "$rig_checkout" rev-parse --short=12 HEAD || echo unknown)
-  export OOY_COMMIT CARGO_HOME=$there/crates
+  OOY_DATE=$(git -C "$rig_checkout" log -1 --format=%cs || true)
+  export OOY_COMMIT OOY_DATE CARGO_HOME=$there/crates
   (build_at "$there/sources" "$there/target")
   rebuilt=$there/target/$rig_target/release/ooy
   if ! cmp "$rig_ooy" "$rebuilt"; then

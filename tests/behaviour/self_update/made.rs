@@ -142,18 +142,14 @@ fn make() -> Made {
     }
     let mut is_new = false;
     for (tree, version) in trees.iter().zip([OLD, NEW]) {
+        // As every build of the scripts, so that the crates are those of the release build.
+        let build = ". tests/rig/lib.sh && build_at \"$1\" \"$2\"";
         done(
-            Command::new("cargo")
-                .args([
-                    "build",
-                    "--release",
-                    "--locked",
-                    "--quiet",
-                    "--bin",
-                    &binary(version),
-                ])
+            Command::new("bash")
+                .args(["-c", build, "bash"])
+                .args([tree, target])
                 .current_dir(tree)
-                .env("CARGO_TARGET_DIR", target)
+                .env("rig_log", made.folder.join("log"))
                 .env("OOY_RELEASE_KEYS", &keys)
                 .env("OOY_COMMIT", "0123456789ab")
                 // Those of this very build.
@@ -194,7 +190,9 @@ fn binary(version: &str) -> String {
 
 /// A clone of this checkout, with what is not committed, that calls itself another version.
 fn tree(made: &Made, version: &str) -> PathBuf {
-    let tree = made.folder.join(version);
+    // Not below the checkout, whose .cargo/config.toml would be found a second time: with the flags
+    // twice, cargo takes them for others, and compiles every crate again.
+    let tree = Path::new("/var/tmp/ooy-self-update").join(version);
     let tracked = done(Command::new("git").current_dir(checkout()).args([
         "ls-files",
         "-z",
