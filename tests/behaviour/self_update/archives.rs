@@ -81,17 +81,20 @@ fn a_good_archive_under_another_name() {
 fn a_signature_of_another_file() {
     let folder = folder();
     let made = Made::get();
-    // What zipsign writes stands in the first member's comment: the one of the older archive before
-    // what is in the newer one.
-    let begin = |path: &Path| {
+    // What zipsign writes is the comment of a gzip member behind all others (RFC 1952: flag 16): that of
+    // the older archive behind what is in the newer one.
+    let parts = |path: &Path| {
         let bytes = std::fs::read(path).unwrap();
-        let end = bytes.iter().skip(10).position(|byte| *byte == 0).unwrap() + 11;
-        (bytes[..end].to_vec(), bytes[end..].to_vec())
+        let last = bytes
+            .windows(4)
+            .rposition(|head| head == [0x1f, 0x8b, 8, 16])
+            .unwrap();
+        (bytes[..last].to_vec(), bytes[last..].to_vec())
     };
-    let (signature, _) = begin(&made.archive(OLD));
-    let (_, content) = begin(&made.archive(NEW));
+    let (_, signature) = parts(&made.archive(OLD));
+    let (content, _) = parts(&made.archive(NEW));
     let path = folder.path().join(archive_of(NEW));
-    std::fs::write(&path, [signature, content].concat()).unwrap();
+    std::fs::write(&path, [content, signature].concat()).unwrap();
     let said = told(&path);
     assert!(said.contains("is not signed for this ooy"), "{said}");
 }
