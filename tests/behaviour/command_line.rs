@@ -91,7 +91,7 @@ fn the_executable_is_static_stripped_and_small() {
     );
     // Only the release build is stripped and small; scripts/test runs the tests with it.
     if std::env::var_os("OOY_BIN").is_some() {
-        assert!(std::fs::metadata(&path).unwrap().len() <= 15 * 1024 * 1024);
+        assert!(std::fs::metadata(&path).unwrap().len() <= 15_000_000);
         let nm = Command::new("nm").arg(&path).output().unwrap();
         assert!(String::from_utf8_lossy(&nm.stderr).contains("no symbols"));
     }

@@ -105,7 +105,7 @@ fn a_rollback_that_is_killed_ends_as_the_old() {
 /// only every so many are tried, all of them with OOY_TEST_EVERY=1 (half an hour).
 #[test]
 fn an_upgrade_of_rapidpro_that_is_killed_ends_as_the_new_or_as_the_old() {
-    let every = std::env::var("OOY_TEST_EVERY").map_or(9, |every| every.parse().unwrap());
+    let every = std::env::var("OOY_TEST_EVERY").map_or(13, |every| every.parse().unwrap());
     let home = Home::with_databases("uprpkilled");
     home.ooy(&["start"]).expect(0);
     home.seed_rapidpro();
