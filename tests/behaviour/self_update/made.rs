@@ -131,7 +131,7 @@ fn make() -> Made {
         key: folder.join("key"),
         folder,
     };
-    let trees = [OLD, NEW].map(|version| tree(&made, version));
+    let trees = [OLD, NEW].map(tree);
     if !made.key.exists() {
         done(
             Command::new(trees[0].join("scripts/release"))
@@ -189,7 +189,7 @@ fn binary(version: &str) -> String {
 }
 
 /// A clone of this checkout, with what is not committed, that calls itself another version.
-fn tree(made: &Made, version: &str) -> PathBuf {
+fn tree(version: &str) -> PathBuf {
     // Not below the checkout, whose .cargo/config.toml would be found a second time: with the flags
     // twice, cargo takes them for others, and compiles every crate again.
     let tree = Path::new("/var/tmp/ooy-self-update").join(version);
