@@ -200,16 +200,10 @@ fn destination(places: &Places, place: &Place) -> Result<bool, Failure> {
                 format!("{} is no folder", folder.display()),
                 "images save FILE".to_owned(),
             )),
-            Err(error) => {
-                let error = Fault::problem("", "")
-                    .evidence(error.to_string())
-                    .evidence
-                    .remove(0);
-                Err(wrong(
-                    format!("{}: {error}", folder.display()),
-                    "images save FILE".to_owned(),
-                ))
-            }
+            Err(error) => Err(wrong(
+                format!("{}: {error}", folder.display()),
+                "images save FILE".to_owned(),
+            )),
         },
     }
 }

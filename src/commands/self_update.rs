@@ -266,12 +266,11 @@ fn older(job: &Job, candidate: &Candidate, again: &str) -> Fault {
 }
 
 fn plan(ui: &Ui, job: &Job, candidate: &Candidate, daemons: &[String]) {
-    let path = job.installed.path.display();
     let (from, to) = (job.present.version, candidate.name.version);
     if ui.json {
         let told = |detail: String| job.reporter.tell("plan", Kind::Planned, None, detail);
         told(format!("{from} → {to}"));
-        told(format!("replaces {path}"));
+        told(format!("replaces {}", job.installed.path.display()));
         for unit in daemons {
             told(format!("restarts {unit}"));
         }
@@ -285,9 +284,14 @@ fn plan(ui: &Ui, job: &Job, candidate: &Candidate, daemons: &[String]) {
         format!(" · {}", size(archive.size))
     });
     ui.say(&format!("  from       {}{bytes}", candidate.place));
-    ui.say(&format!("  replaces   {path}"));
+    say_what_changes(ui, job, daemons);
+}
+
+fn say_what_changes(ui: &Ui, job: &Job, daemons: &[String]) {
+    ui.say(&format!("  replaces   {}", job.installed.path.display()));
     ui.say(&format!(
-        "  keeps      {from} as {}",
+        "  keeps      {} as {}",
+        job.present.version,
         job.installed.previous().display()
     ));
     if !daemons.is_empty() {
@@ -325,7 +329,7 @@ fn roll_back(
         let daemons = job.daemons().await;
         Ok((job, before, daemons))
     })?;
-    job.is_possible_back()?;
+    job.may_begin()?;
     say_replaced(ui, &job);
     let (from, to) = (job.present.name(), before.name());
     if ui.json {
@@ -333,15 +337,7 @@ fn roll_back(
             .tell("plan", Kind::Planned, None, format!("{from} → {to}"));
     } else {
         ui.say(&format!("ooy self-update --rollback · {from} → {to}"));
-        ui.say(&format!("  replaces   {}", job.installed.path.display()));
-        ui.say(&format!(
-            "  keeps      {} as {}",
-            job.present.version,
-            job.installed.previous().display()
-        ));
-        if !daemons.is_empty() {
-            ui.say(&format!("  restarts   {}", daemons.join(", ")));
-        }
+        say_what_changes(ui, &job, &daemons);
     }
     if let Some(line) = before
         .settings

@@ -58,7 +58,7 @@ pub fn options(arguments: &Start) -> Options {
 
 /// The command line to run again.
 pub fn command(places: &Places, name: &str, services: &[String]) -> String {
-    places.command([&[name.to_owned()], services].concat().join(" ").as_str())
+    places.command(&crate::lifecycle::asked(name, services))
 }
 
 /// `ooy start · 12 services · project ooy`

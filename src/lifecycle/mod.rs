@@ -44,6 +44,16 @@ pub struct Context {
     pub reporter: Reporter,
 }
 
+/// A command with the services that it was given: `start mailroom`.
+pub fn asked(command: &str, services: &[String]) -> String {
+    let mut asked = command.to_owned();
+    for service in services {
+        asked += " ";
+        asked += service;
+    }
+    asked
+}
+
 impl Context {
     /// Reads settings and compose files and renders the rest.
     pub fn load(places: &Places, reporter: Reporter) -> Result<Self> {

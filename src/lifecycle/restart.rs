@@ -24,9 +24,7 @@ pub async fn restart(
         .stack
         .graph
         .with_needs(chosen.iter().map(String::as_str));
-    let asked = [&["restart".to_owned()][..], &options.services]
-        .concat()
-        .join(" ");
+    let asked = super::asked("restart", &options.services);
     let state = &context.settings.places.state;
     let _operation = match options.dry_run {
         true => None,

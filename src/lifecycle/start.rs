@@ -90,9 +90,7 @@ pub async fn start(
         .select(&options.services, &context.command("start"))
         .map_err(one)?;
     let chosen = stack.graph.with_needs(named.iter().map(String::as_str));
-    let asked = [&["start".to_owned()][..], &options.services]
-        .concat()
-        .join(" ");
+    let asked = super::asked("start", &options.services);
     let again = context.command(&asked);
     let places = &context.settings.places;
     let _operation = if options.dry_run {

@@ -42,9 +42,7 @@ pub struct Outcome {
 /// Stops.
 pub async fn stop(context: &Context, options: &Options) -> Result<Outcome, Vec<Fault>> {
     let one = |fault: Box<Fault>| vec![*fault];
-    let asked = [&["stop".to_owned()][..], &options.services]
-        .concat()
-        .join(" ");
+    let asked = super::asked("stop", &options.services);
     let again = context.command(&asked);
     let chosen = context
         .stack

@@ -184,7 +184,8 @@ impl Job {
         self.may_begin()
     }
 
-    fn may_begin(&self) -> Result<()> {
+    /// Whether anything is in the way of replacing it, forth or back.
+    pub fn may_begin(&self) -> Result<()> {
         super::turn::nothing_unfinished(&self.places)?;
         self.installed.is_replaceable(&self.again())
     }
@@ -270,11 +271,6 @@ impl Job {
             return Err(unusable(format!("it is {} as well", report.name())));
         }
         Ok(report)
-    }
-
-    /// Whether going back may be begun.
-    pub fn is_possible_back(&self) -> Result<()> {
-        self.may_begin()
     }
 
     /// The version before and the present one change places.

@@ -64,17 +64,17 @@ pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended
                 true => run.forget()?,
                 false => run.next_leg()?,
             }
+            // Not taken back: people are in it already, and whether what they wrote may be lost is
+            // theirs to say.
             let lasts = afterwards::lasts(&run.context, &run.state).await;
-            match lasts {
-                Ok(()) if was_last => return Ok(ended),
-                Ok(()) => continue,
-                // People are in it already: whether what they wrote may be lost is theirs to say.
-                Err(faults) if was_last => return Err(faults),
-                Err(faults) => {
-                    run.forget()?;
-                    return Err(faults);
-                }
+            if was_last {
+                return lasts.map(|()| ended);
             }
+            if lasts.is_err() {
+                run.forget()?;
+            }
+            lasts?;
+            continue;
         };
         match run.state.phase {
             // Nothing was stopped, nothing was changed.
