@@ -7,21 +7,29 @@
 set -eu
 
 # "Edit the compose file": later files win. Its rapidpro is started by the image's own startup.sh,
-# which collects static files and migrates; no service has conditions to wait for, nor a time of its
-# own to end.
-cat >"$OVERRIDES/wiki.yaml" <<'YAML'
+# which collects static files and migrates; no service waits for another's health, nor has a time of
+# its own to end; its nginx looks names up when it starts (wiki-nginx.conf).
+cat >"$OVERRIDES/wiki.yaml" <<YAML
 services:
   rapidpro:
     command: ["/startup.sh"]
     environment: {MANAGEPY_COLLECTSTATIC: "on", MANAGEPY_COMPRESS: "on", MANAGEPY_INIT_DB: "on", MANAGEPY_MIGRATE: "on"}
     stop_grace_period: 10s
     depends_on: !reset []
-  rapidpro-celery: {stop_grace_period: 10s, depends_on: !reset []}
-  rapidpro-beat: {stop_grace_period: 10s, depends_on: !reset []}
+  rapidpro-celery:
+    stop_grace_period: 10s
+    depends_on: !override {rapidpro: {condition: service_started}, mailroom: {condition: service_started}}
+  rapidpro-beat:
+    stop_grace_period: 10s
+    depends_on: !override {rapidpro: {condition: service_started}, rapidpro-celery: {condition: service_started}}
   mailroom: {stop_grace_period: 10s, depends_on: !reset []}
   courier: {stop_grace_period: 10s}
-  indexer: {stop_grace_period: 10s, depends_on: !reset []}
-  nginx: {depends_on: !reset []}
+  indexer: {stop_grace_period: 10s, depends_on: !override {elasticsearch: {condition: service_started}}}
+  nginx:
+    command: ["nginx", "-c", "/wiki/nginx.conf", "-g", "daemon off;"]
+    volumes: ["$(dirname "$(readlink -f "$0")")/wiki-nginx.conf:/wiki/nginx.conf:ro"]
+    stop_grace_period: 10s
+    depends_on: !reset []
 YAML
 cat >"$OVERRIDES/workerless.yaml" <<'YAML'
 services:
@@ -36,8 +44,9 @@ log() { docker logs "$(docker ps -aq --filter "label=com.docker.compose.project=
 serves() { until log | grep -q 'spawned uWSGI'; do sleep 0.1; done; }
 
 if [[ $1 == before ]]; then
-  compose up -d --no-deps rapidpro rapidpro-celery rapidpro-beat mailroom courier indexer
+  compose up -d rapidpro rapidpro-celery rapidpro-beat mailroom courier indexer
   serves
+  compose up -d --force-recreate nginx
   exit
 fi
 compose stop rapidpro rapidpro-celery rapidpro-beat mailroom courier indexer
