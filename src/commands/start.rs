@@ -51,8 +51,7 @@ pub fn options(arguments: &Start) -> Options {
         services: arguments.services.clone(),
         timeout: arguments.timeout.map(Duration::from_secs),
         dry_run: arguments.dry_run,
-        held_back: std::collections::BTreeSet::new(),
-        at_boot: false,
+        ..Default::default()
     }
 }
 

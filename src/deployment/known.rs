@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::services::{Http, Ready, ReleaseTask};
+use super::services::{Http, Ready, ReleaseTask, StaticFiles};
 
 /// What `ooy` knows of its own services.
 pub(super) struct Known {
@@ -58,26 +58,92 @@ print('ooy-applied: %s' % hashlib.sha256('\n'.join(applied).encode()).hexdigest(
     };
 }
 
-/// A failing line ends the script; the volume records the image that its files are of.
+/// Static files of an image into the folder of a volume. Those that were made ahead (lifecycle/ahead.rs)
+/// are only put there: `.ooy-ahead` names their image, and is written when all are made. The last lines,
+/// $finish, are for the folder that is served; `.ooy-release` there says that the image has no more to do.
+macro_rules! static_files {
+    ($folder:literal, $make:expr, $finish:expr) => {
+        concat!(
+            "if [ \"$(cat ",
+            $folder,
+            "/.ooy-release 2>/dev/null)\" != \"$OOY_RELEASE\" ]; then\n",
+            "  if [ \"$(cat /ooy/static/.ooy-ahead 2>/dev/null)\" = \"$OOY_RELEASE\" ]; then\n",
+            "    echo 'ooy-step: static files, made ahead'\n    rm -rf ",
+            $folder,
+            "/* ",
+            $folder,
+            "/.[!.]*\n    cp -a /ooy/static/. ",
+            $folder,
+            "/\n  else\n",
+            $make,
+            "  fi\n",
+            $finish,
+            "  printf '%s' \"$OOY_RELEASE\" > ",
+            $folder,
+            "/.ooy-release\nfi\n"
+        )
+    };
+}
+/// The same, ahead.
+macro_rules! ahead {
+    ($start:expr, $folder:literal, $make:expr) => {
+        concat!(
+            $start,
+            $make,
+            "printf '%s' \"$OOY_RELEASE\" > ",
+            $folder,
+            "/.ooy-ahead\n"
+        )
+    };
+}
+
+macro_rules! in_rapidpro {
+    () => {
+        "set -e\ncd /rapidpro\n"
+    };
+}
+macro_rules! rapidpro_files {
+    () => {
+        r"    echo 'ooy-step: static files'
+    /venv/bin/python manage.py collectstatic --noinput --no-post-process --clear
+    echo 'ooy-step: compressing scripts and styles'
+    /venv/bin/python manage.py compress --extension=.haml --force -v0
+"
+    };
+}
+macro_rules! in_contentrepo {
+    () => {
+        "set -e\ncd /app\n"
+    };
+}
+macro_rules! contentrepo_files {
+    () => {
+        r"    echo 'ooy-step: static files'
+    python manage.py collectstatic --noinput
+"
+    };
+}
+
+/// A failing line ends the script.
 const RAPIDPRO_RELEASE: ReleaseTask = ReleaseTask {
     user: None,
     script: concat!(
-        r#"set -e
-cd /rapidpro
-if [ "$(cat sitestatic/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
-  echo 'ooy-step: static files'
-  /venv/bin/python manage.py collectstatic --noinput --no-post-process --clear
-  echo 'ooy-step: compressing scripts and styles'
-  /venv/bin/python manage.py compress --extension=.haml --force -v0
-  if [ -e init_db.sql ]; then
+        in_rapidpro!(),
+        static_files!(
+            "sitestatic",
+            rapidpro_files!(),
+            r"  if [ -e init_db.sql ]; then
     echo 'ooy-step: database set-up'
     /venv/bin/python manage.py dbshell < init_db.sql
   fi
-  printf '%s' "$OOY_RELEASE" > sitestatic/.ooy-release
-fi
-"#,
+"
+        ),
         migrate!("/venv/bin/python")
     ),
+    files: Some(StaticFiles {
+        folder: "/rapidpro/sitestatic",
+        script: ahead!(in_rapidpro!(), "sitestatic", rapidpro_files!()),
+    }),
 };
 
 /// Casepro migrates by itself whenever it starts; before an upgrade it is done where its progress is
@@ -92,6 +158,7 @@ if command -v poetry >/dev/null; then . "$(poetry env info --path)/bin/activate"
 "#,
         migrate!("python")
     ),
+    files: None,
 };
 
 /// As root: the volumes of a new deployment belong to root, and the image's user could write
@@ -99,20 +166,22 @@ if command -v poetry >/dev/null; then . "$(poetry env info --path)/bin/activate"
 const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
     user: Some("0"),
     script: concat!(
-        r#"set -e
-cd /app
-if [ "$(cat static/.ooy-release 2>/dev/null)" != "$OOY_RELEASE" ]; then
-  echo 'ooy-step: static files'
-  python manage.py collectstatic --noinput
-  # The image's own user: wagtail, and from v0.0.101 on django.
+        in_contentrepo!(),
+        static_files!(
+            "static",
+            contentrepo_files!(),
+            r#"  # The image's own user: wagtail, and from v0.0.101 on django.
   for user in wagtail django; do
     if grep -q "^$user:" /etc/passwd; then chown -R "$user:" static media; break; fi
   done
-  printf '%s' "$OOY_RELEASE" > static/.ooy-release
-fi
-"#,
+"#
+        ),
         migrate!("python")
     ),
+    files: Some(StaticFiles {
+        folder: "/app/static",
+        script: ahead!(in_contentrepo!(), "static", contentrepo_files!()),
+    }),
 };
 
 /// The twelve, in the order in which they are shown: what people see first, what it stands on

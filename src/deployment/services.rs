@@ -50,7 +50,21 @@ pub struct ReleaseTask {
     pub user: Option<&'static str>,
     /// What `sh -c` runs. `OOY_RELEASE` holds the id of the image.
     pub script: &'static str,
+    /// What of it can be done ahead, while an older version serves.
+    pub files: Option<StaticFiles>,
 }
+
+/// The part of a release task that makes static files: it takes minutes, and asks no database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticFiles {
+    /// The folder in the container that they are made in, a volume of the service.
+    pub folder: &'static str,
+    /// What `sh -c` runs to make them there.
+    pub script: &'static str,
+}
+
+/// Where a release task finds static files that were made ahead.
+pub const MADE_AHEAD: &str = "/ooy/static";
 
 /// One service of the deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,6 +88,11 @@ impl Compose {
         }
     }
 
+    /// The usual one, without a look whether it is there.
+    pub fn usual() -> Self {
+        Self::called(PROGRAMS[0])
+    }
+
     fn called(program: &[&str]) -> Self {
         Self {
             program: program.iter().map(|part| (*part).to_owned()).collect(),

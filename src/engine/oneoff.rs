@@ -5,9 +5,12 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, NetworkCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, Mount, NetworkCreateRequest, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListNetworksOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, ListNetworksOptionsBuilder, RemoveVolumeOptions,
+    WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 
@@ -35,8 +38,10 @@ pub struct OneOff {
     pub env: Vec<String>,
     /// User, or the image's.
     pub user: Option<String>,
-    /// Bind mounts, `HOST:CONTAINER:ro`.
+    /// Bind mounts, `HOST:CONTAINER:ro`; and volumes by name.
     pub binds: Vec<String>,
+    /// It takes what processor time others leave over.
+    pub yields: bool,
     /// Network, or none at all.
     pub network: Option<String>,
 }
@@ -57,26 +62,49 @@ impl Engine {
         self.create_and_start(spec, body).await
     }
 
-    /// The same with environment, volumes and network of a service's container.
+    /// The same with environment, volumes and network of a service's container; its image too, where
+    /// none is given. What is mounted by `spec` takes the place of what is mounted there.
     pub async fn run_once_like(&self, container: &str, spec: OneOff) -> Result<String, Error> {
         let like = self.docker.inspect_container(container, None).await?;
-        let config = like.config.unwrap_or_default();
+        let mut config = like.config.unwrap_or_default();
         let host = like.host_config.unwrap_or_default();
         let mut env = config.env.unwrap_or_default();
+        if !spec.image.is_empty() {
+            // What its own image brought along is not what the service was given.
+            let id = like.image.unwrap_or_default();
+            let own = self.docker.inspect_image(&id).await.ok();
+            let own = own.and_then(|image| image.config).unwrap_or_default();
+            let brought = own.env.unwrap_or_default();
+            env.retain(|line| !brought.contains(line));
+            config.user = config.user.filter(|user| Some(user) != own.user.as_ref());
+            config.working_dir = None;
+            config.image = Some(spec.image.clone());
+        }
         env.extend(spec.env.iter().cloned());
-        let mounts: Option<Vec<Mount>> = host.mounts;
+        let is_free = |target: Option<&str>| {
+            let ours = spec.binds.iter().map(|bind| bind.split(':').nth(1));
+            target.is_none_or(|target| ours.into_iter().flatten().all(|other| other != target))
+        };
+        let theirs = host.binds.into_iter().flatten();
+        let theirs = theirs.filter(|bind| is_free(bind.split(':').nth(1)));
+        let mounts = host.mounts.into_iter().flatten();
+        let mounts: Vec<Mount> = mounts
+            .filter(|mount| is_free(mount.target.as_deref()))
+            .collect();
         let body = ContainerCreateBody {
             image: config.image,
             env: Some(env),
             user: spec.user.clone().or(config.user),
             working_dir: config.working_dir,
             host_config: Some(HostConfig {
-                binds: host.binds,
-                mounts,
+                binds: Some(theirs.chain(spec.binds.iter().cloned()).collect()),
+                mounts: Some(mounts),
                 network_mode: host.network_mode,
                 log_config: host.log_config,
                 extra_hosts: host.extra_hosts,
                 dns: host.dns,
+                // Of 1024 that others have.
+                cpu_shares: spec.yields.then_some(128),
                 ..Default::default()
             }),
             ..Default::default()
@@ -115,6 +143,41 @@ impl Engine {
             return Err(error);
         }
         Ok(id)
+    }
+
+    /// Makes a volume of the project, unless it is there.
+    pub async fn ensure_volume(&self, project: &str, name: &str) -> Result<(), Error> {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(HashMap::from([(
+                PROJECT_LABEL.to_owned(),
+                project.to_owned(),
+            )])),
+            ..Default::default()
+        };
+        self.docker.create_volume(request).await?;
+        Ok(())
+    }
+
+    /// Whether there is a volume of that name.
+    pub async fn has_volume(&self, name: &str) -> Result<bool, Error> {
+        match self.docker.inspect_volume(name).await.map_err(Error::from) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a volume; one that is gone is fine.
+    pub async fn remove_volume(&self, name: &str) -> Result<(), Error> {
+        let removed = self
+            .docker
+            .remove_volume(name, None::<RemoveVolumeOptions>)
+            .await;
+        match removed.map_err(Error::from) {
+            Ok(()) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until a container has ended; its exit code.

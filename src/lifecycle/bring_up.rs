@@ -295,7 +295,9 @@ impl<'a> Run<'a> {
             State::Running | State::Restarting => {}
             State::Paused => self.engine.unpause(&container.id).await?,
             _ => {
-                if let Some(task) = &service.task {
+                if let Some(task) = &service.task
+                    && self.options.released != Some(service.name.as_str())
+                {
                     let applied = service.data.and_then(|owner| self.migrations.get(owner));
                     let outcome = release::run(
                         self.context,

@@ -1,6 +1,7 @@
 //! Brings the deployment up and down and says how it is: what `start`, `stop`, `restart` and
 //! `status` do, and what repairs and upgrades will call. Prints nothing: it tells a reporter.
 
+pub mod ahead;
 pub mod at_boot;
 pub mod bring_up;
 pub mod check;

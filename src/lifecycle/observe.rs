@@ -137,6 +137,37 @@ impl Observed {
         })
     }
 
+    /// What an operation has made itself: what does not run is to be started. `None`: not all is there.
+    pub async fn made(context: &Context, chosen: &BTreeSet<String>) -> Result<Option<Self>> {
+        let again = context.command("start");
+        let look = async {
+            let engine = Engine::connect().await?;
+            let containers = engine.containers(context.settings.project()).await?;
+            Ok::<_, engine::Error>((engine, by_service(containers)))
+        };
+        let (engine, containers) = look.await.map_err(|error| error.fault(&again))?;
+        let mut plan = BTreeMap::new();
+        for name in chosen {
+            let action = match containers.get(name).map(|container| container.state) {
+                Some(State::Running | State::Restarting) => Action::Keep,
+                Some(State::Paused) => Action::Unpause,
+                Some(_) => Action::Start,
+                None => return Ok(None),
+            };
+            plan.insert(name.clone(), action);
+        }
+        Ok(Some(Self {
+            engine,
+            // Nothing is made.
+            compose: Compose::usual(),
+            containers,
+            images: BTreeMap::new(),
+            plan,
+            made_network: false,
+            underway: None,
+        }))
+    }
+
     /// Brings what is there up as it is: configuration and images that were changed since are put
     /// into force by a person's `ooy start`, not by the next boot of the host.
     pub fn as_it_is(&mut self) {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 
-use super::{Context, released};
-use crate::deployment::services::{ReleaseTask, Service};
+use super::{Context, ahead, released};
+use crate::deployment::services::{MADE_AHEAD, ReleaseTask, Service};
 use crate::engine::containers::Container;
 use crate::engine::logs::Wanted;
 use crate::engine::oneoff::{OneOff, TASK_LABEL};
@@ -114,48 +114,14 @@ pub async fn run(
         Err(Error::NotFound(_)) => make(engine, project, service, task, container, &name).await?,
         Err(error) => return Err(error),
     };
-    context
-        .reporter
-        .service("release", &service.name, Kind::Started, None, "");
-    let mut progress = Progress::default();
-    let mut output: Vec<String> = Vec::new();
-    let mut lines = engine.log_lines(
-        &id,
-        &Wanted {
-            follow: true,
-            ..Default::default()
-        },
-    );
-    while let Some(line) = lines.next().await {
-        let line = line?.text;
-        if progress.read(&line) {
-            context.reporter.service(
-                "release",
-                &service.name,
-                Kind::Progress,
-                Some(began.elapsed()),
-                progress.text(),
-            );
-        }
-        output.push(line);
-    }
-    let code = engine.wait(&id).await?;
-    // Following may end before the last words are out, and they are the ones that count.
-    let complete = engine.last_lines(&id, LONGEST_OUTPUT, None).await;
-    if complete.len() > output.len() {
-        progress = Progress::default();
-        output = complete.into_iter().map(|line| line.text).collect();
-        for line in &output {
-            progress.read(line);
-        }
-    }
-    let log = keep(context, service, &output);
-    if code == 0 {
-        engine.remove(&id).await?;
-        if let Some(all) = &progress.all {
+    let ended = follow(context, engine, service, "release", &id, began).await?;
+    let log = keep(context, service, &ended.output);
+    engine.remove(&id).await?;
+    if ended.code == 0 {
+        if let Some(all) = &ended.progress.all {
             released::remember(state, service, task, container, all);
         }
-        let summary = progress.summary();
+        let summary = ended.progress.summary();
         context.reporter.service(
             "release",
             &service.name,
@@ -165,16 +131,67 @@ pub async fn run(
         );
         return Ok(Outcome::Done);
     }
-    engine.remove(&id).await?;
     Ok(Outcome::Failed(Box::new(failed(
         context,
         service,
-        code,
-        &progress,
-        &output,
+        &ended,
         &log,
         began.elapsed(),
     ))))
+}
+
+/// A task that has ended.
+pub(super) struct Ended {
+    /// Its exit code.
+    pub(super) code: i64,
+    progress: Progress,
+    /// All that it wrote.
+    pub(super) output: Vec<String>,
+}
+
+/// Follows a task to its end, and tells how far it is.
+pub(super) async fn follow(
+    context: &Context,
+    engine: &Engine,
+    service: &Service,
+    step: &'static str,
+    id: &str,
+    began: Instant,
+) -> Result<Ended, Error> {
+    let tell = |kind, took, text: &str| {
+        let reporter = &context.reporter;
+        reporter.service(step, &service.name, kind, took, text);
+    };
+    tell(Kind::Started, None, "");
+    let mut progress = Progress::default();
+    let mut output: Vec<String> = Vec::new();
+    let wanted = Wanted {
+        follow: true,
+        ..Default::default()
+    };
+    let mut lines = engine.log_lines(id, &wanted);
+    while let Some(line) = lines.next().await {
+        let line = line?.text;
+        if progress.read(&line) {
+            tell(Kind::Progress, Some(began.elapsed()), &progress.text());
+        }
+        output.push(line);
+    }
+    let code = engine.wait(id).await?;
+    // Following may end before the last words are out, and they are the ones that count.
+    let complete = engine.last_lines(id, LONGEST_OUTPUT, None).await;
+    if complete.len() > output.len() {
+        progress = Progress::default();
+        output = complete.into_iter().map(|line| line.text).collect();
+        for line in &output {
+            progress.read(line);
+        }
+    }
+    Ok(Ended {
+        code,
+        progress,
+        output,
+    })
 }
 
 /// What the container of a service's release task is called.
@@ -190,25 +207,36 @@ async fn make(
     container: &Container,
     name: &str,
 ) -> Result<String, Error> {
+    let made_ahead = ahead::volume_name(project, &service.name);
+    let binds = match engine.has_volume(&made_ahead).await? {
+        true => vec![format!("{made_ahead}:{MADE_AHEAD}:ro")],
+        false => Vec::new(),
+    };
     let spec = OneOff {
         name: name.to_owned(),
         project: project.to_owned(),
         service: service.name.clone(),
         task: "release".to_owned(),
         command: ["sh", "-c", task.script].map(str::to_owned).to_vec(),
-        env: vec![
-            format!("OOY_RELEASE={}", container.image_id),
-            // Progress is read line by line while it runs.
-            "PYTHONUNBUFFERED=1".to_owned(),
-        ],
+        env: environment(&container.image_id),
         user: task.user.map(str::to_owned),
+        binds,
         ..Default::default()
     };
     engine.run_once_like(&container.id, spec).await
 }
 
+/// What a task is given beside the service's environment.
+pub(super) fn environment(image_id: &str) -> Vec<String> {
+    vec![
+        format!("OOY_RELEASE={image_id}"),
+        // Progress is read line by line while it runs.
+        "PYTHONUNBUFFERED=1".to_owned(),
+    ]
+}
+
 /// Keeps the whole output for whoever has to read it; its path.
-fn keep(context: &Context, service: &Service, output: &[String]) -> String {
+pub(super) fn keep(context: &Context, service: &Service, output: &[String]) -> String {
     let folder = context.settings.places.state.join("release");
     let path = folder.join(format!("{}.log", service.name));
     let text = context.mask.apply(&output.join("\n")) + "\n";
@@ -218,15 +246,8 @@ fn keep(context: &Context, service: &Service, output: &[String]) -> String {
     path.display().to_string()
 }
 
-fn failed(
-    context: &Context,
-    service: &Service,
-    code: i64,
-    progress: &Progress,
-    output: &[String],
-    log: &str,
-    took: Duration,
-) -> Fault {
+fn failed(context: &Context, service: &Service, ended: &Ended, log: &str, took: Duration) -> Fault {
+    let (name, progress) = (&service.name, &ended.progress);
     let stopped_at = match (progress.planned, progress.last.as_str()) {
         (Some(planned), last) if !last.is_empty() => {
             format!(
@@ -243,31 +264,27 @@ fn failed(
             }
         ),
     };
-    let mut fault = Fault::problem(
+    let fault = Fault::problem(
+        format!("{name}: release task failed after {} s", took.as_secs()),
         format!(
-            "{}: release task failed after {} s",
-            service.name,
-            took.as_secs()
-        ),
-        format!(
-            "static files or migrations of {} ended with exit code {code}",
-            service.name
+            "static files or migrations of {name} ended with exit code {}",
+            ended.code
         ),
     )
     .evidence(stopped_at)
     .why(format!(
-        "{} was not started, because it would work on a database that does not fit it: {}",
-        service.name, service.without_it
+        "{name} was not started, because it would work on a database that does not fit it: {}",
+        service.without_it
     ))
     .next(format!("less {log}"))
-    .next(context.command(&format!("start {}", service.name)));
-    // psql's harmless complaints of the set-up stand far above; the end of the output counts.
-    let tail: Vec<&String> = output
-        .iter()
-        .rev()
-        .filter(|line| !line.trim().is_empty())
-        .take(4)
-        .collect();
+    .next(context.command(&format!("start {name}")));
+    with_last_lines(context, fault, &ended.output)
+}
+
+/// What a task wrote last. psql's harmless complaints of the set-up stand far above; the end counts.
+pub(super) fn with_last_lines(context: &Context, mut fault: Fault, output: &[String]) -> Fault {
+    let said = output.iter().rev().filter(|line| !line.trim().is_empty());
+    let tail: Vec<&String> = said.take(4).collect();
     for line in tail.into_iter().rev() {
         fault = fault.evidence(format!("its output: {}", context.mask.apply(line)));
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bring_up::Run;
 use super::observe::{Action, Observed, compose_answer};
+use super::surroundings::Migrations;
 use super::{Context, preflight};
 use crate::fault::{Fault, Result};
 use crate::operation::{Kind, Operation};
@@ -26,6 +27,8 @@ pub struct Options {
     /// person. What Docker has brought back too early, and so does not do its work, is started
     /// once more. See [`super::at_boot`], which chooses the services.
     pub at_boot: bool,
+    /// The release task of this service has just been run.
+    pub released: Option<&'static str>,
 }
 
 /// How a service has come out of it.
@@ -185,6 +188,30 @@ pub async fn start_locked(
             .all(chosen, began)
             .await,
     )
+}
+
+/// The same, for an operation that has just made the containers of what it starts, with everything
+/// looked at before: they are started as they are. Where one is missing after all, it is a start like
+/// any other.
+pub async fn start_made(
+    context: &Context,
+    options: &Options,
+    chosen: &BTreeSet<String>,
+    again: &str,
+) -> std::result::Result<Outcome, Vec<Fault>> {
+    let began = Instant::now();
+    let made = Observed::made(context, chosen).await;
+    let Some(observed) = made.map_err(|fault| vec![*fault])? else {
+        return start_locked(context, options, chosen, again).await;
+    };
+    let run = Run::new(
+        context,
+        observed,
+        Migrations::new(),
+        options,
+        again.to_owned(),
+    );
+    Ok(run.all(chosen, began).await)
 }
 
 /// A folder for rendered files while nothing may be written to the deployment's own.

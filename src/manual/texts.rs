@@ -193,8 +193,8 @@ const ALL: &[About] = &[
         "upgrade",
         &[
             "The plan comes first: each release that has to be passed, images, room, settings, what stops and \
-         for how long. The backup is made and proved while the old version serves. Then the web is closed, \
-         the database is copied and migrated, and the new version is tried behind the closed door. If that \
+         for how long. The new static files are made, and the backup is made and proved, while the old \
+         version serves. Then the web is closed, the database is copied and migrated, and the new version is tried behind the closed door. If that \
          fails everything goes back by itself: images, settings and database together.",
         ],
         &["rollback", "resume", "backup"],
@@ -244,6 +244,26 @@ const ALL: &[About] = &[
          the commands for a link in the place of the script, and the way back.",
         ],
         &["agi"],
+    ),
+    about_of(
+        "images",
+        &[
+            "For a host that reaches no registry. The package says which images it holds and what they are; \
+         what is read from it is compared with that before Docker gets it.",
+        ],
+        &["start", "upgrade"],
+    ),
+    about_of(
+        "self-update",
+        &[
+            "What is new is shown first. The archive's checksum and its signature are verified before anything \
+         is taken out of it; the new executable has to say that it is what the archive's name promises, and \
+         that it understands the settings, before it takes the place of this one in one step. This one stays \
+         beside it as ooy.previous. Units of systemd that run ooy are restarted.",
+            "Releases come from where RELEASES says: GitHub, another server, a folder. With --check the exit \
+         status is 1 when there is a newer one.",
+        ],
+        &["upgrade"],
     ),
     about_of(
         "completions",
@@ -331,8 +351,19 @@ pub const FILES: &[FileOf] = &[
         place: |places| &places.state,
         about: "The journal, the lock, and what unfinished work has to know.",
         used_by: &[
-            "start", "stop", "restart", "fix", "watch", "backup", "restore", "upgrade", "rollback",
-            "resume", "history",
+            "start",
+            "stop",
+            "restart",
+            "fix",
+            "watch",
+            "backup",
+            "restore",
+            "upgrade",
+            "rollback",
+            "resume",
+            "history",
+            "images",
+            "self-update",
         ],
     },
     FileOf {

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::lifecycle::observe::{compose_answer, for_compose};
-use crate::lifecycle::{Context, release};
+use crate::lifecycle::{Context, ahead, release};
 use crate::operation::Kind;
 
 /// How long compose may take to make some containers.
@@ -65,6 +65,17 @@ pub async fn make(context: &Context, services: &[String]) -> Result<()> {
     let detail = format!("{} made of the new images", services.len());
     reporter.tell("create", Kind::Done, Some(began.elapsed()), detail);
     Ok(())
+}
+
+/// Removes static files that were made ahead and are not needed any more.
+pub async fn discard_ahead(context: &Context, service: &str) -> Result<()> {
+    let discard = async {
+        let engine = Engine::connect().await?;
+        ahead::discard(context, &engine, service).await
+    };
+    discard
+        .await
+        .map_err(|error| Box::new(error.fault(&context.command("resume"))))
 }
 
 /// Ends a release task of a service that still runs: what it does would be undone.

@@ -1,5 +1,5 @@
 //! What is done before anything is stopped: the images are there, the new configuration is valid,
-//! the database is backed up and the backup proved, and there is room for its copy.
+//! the new version's static files are made, the database is backed up and the backup proved, and there is room for its copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::lifecycle::observe::{compose_answer, for_compose};
-use crate::lifecycle::{Context, preflight};
+use crate::lifecycle::{Context, ahead, preflight};
 use crate::operation::Kind;
 
 /// What a copy of a database that is made now is called.
@@ -56,6 +56,10 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     }
     validate(&new).await.map_err(one)?;
     let owner = procedure::of(state.app).owner;
+    match static_files(context, &new, &engine, owner).await {
+        Ok(made) => made.map_err(|fault| vec![fault.next(again)])?,
+        Err(error) => return Err(failed(error)),
+    }
     let backup = back_up(context, state, owner, again).await?;
     room(context, owner).await.map_err(one)?;
     Ok(backup)
@@ -75,6 +79,28 @@ pub async fn missing(
         }
     }
     Ok(missing)
+}
+
+/// Makes the new version's static files, beside those that are served.
+async fn static_files(
+    context: &Context,
+    new: &Context,
+    engine: &Engine,
+    owner: &str,
+) -> std::result::Result<Result<()>, Error> {
+    let Some(service) = new.stack.service(owner) else {
+        return Ok(Ok(()));
+    };
+    let containers = engine
+        .service_containers(context.settings.project(), owner)
+        .await?;
+    let container = containers.into_iter().find(|container| !container.oneoff);
+    match (container, &service.task) {
+        (Some(container), Some(task)) => {
+            ahead::make(context, engine, service, task, &container, &service.image).await
+        }
+        _ => Ok(Ok(())),
+    }
 }
 
 /// Has compose read the files that the new version would be made of.

@@ -79,6 +79,7 @@ pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended
         match run.state.phase {
             // Nothing was stopped, nothing was changed.
             Phase::Preparing => {
+                run.discard_ahead().await?;
                 run.forget()?;
                 return Err(faults);
             }
@@ -115,7 +116,12 @@ impl Run<'_> {
         if self.state.phase == Phase::Preparing {
             let leg = self.state.step().clone();
             self.tell(Kind::Started, &format!("{} → {}", leg.from, leg.to));
-            self.state.backup = Some(prepare::leg(&self.context, &self.state, self.again).await?);
+            // Of one that fails now nothing is left that could be resumed.
+            let again = match self.state.asked.as_str() {
+                "" => self.again.to_owned(),
+                asked => self.context.command(asked),
+            };
+            self.state.backup = Some(prepare::leg(&self.context, &self.state, &again).await?);
             self.advance(Phase::Stopping)?;
         }
         // Also where the run before was cut off later: somebody may have started the old version since,
@@ -143,6 +149,8 @@ impl Run<'_> {
             self.make().await?;
             self.migrate().await?;
             self.advance(Phase::Starting)?;
+            self.start_made().await?;
+            self.advance(Phase::Checking)?;
         }
         if self.state.phase == Phase::Starting {
             self.start().await?;
@@ -290,6 +298,12 @@ impl Run<'_> {
             .map_err(|fault| vec![*fault])
     }
 
+    async fn discard_ahead(&self) -> Result<(), Vec<Fault>> {
+        images::discard_ahead(&self.context, self.procedure.owner)
+            .await
+            .map_err(|fault| vec![*fault])
+    }
+
     /// Migrates the database, in a container of its own; no clock ends it.
     async fn migrate(&self) -> Result<(), Vec<Fault>> {
         let context = &self.context;
@@ -366,18 +380,26 @@ impl Run<'_> {
     }
 
     /// Starts what ran, in its order.
-    async fn start(&mut self) -> Result<(), Vec<Fault>> {
-        let context = &self.context;
-        let graph = &context.stack.graph;
-        let chosen = graph.with_needs(self.state.services.iter().map(String::as_str));
+    async fn start(&self) -> Result<(), Vec<Fault>> {
         let options = start::Options::default();
-        let outcome = start::start_locked(context, &options, &chosen, self.again).await?;
-        let faults = outcome.failures();
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        }
+        let chosen = self.to_run();
+        all_up(&start::start_locked(&self.context, &options, &chosen, self.again).await?)
+    }
+
+    /// The same, of containers that this very run has made, and whose database it has migrated: nothing
+    /// has to be looked at again while people wait.
+    async fn start_made(&self) -> Result<(), Vec<Fault>> {
+        let options = start::Options {
+            released: Some(self.procedure.owner),
+            ..Default::default()
+        };
+        let chosen = self.to_run();
+        all_up(&start::start_made(&self.context, &options, &chosen, self.again).await?)
+    }
+
+    fn to_run(&self) -> BTreeSet<String> {
+        let ran = self.state.services.iter().map(String::as_str);
+        self.context.stack.graph.with_needs(ran)
     }
 
     /// Notes how `ooy rollback` goes back, before anybody is let in.
@@ -411,6 +433,7 @@ impl Run<'_> {
     async fn finish(&mut self) -> Result<(), Vec<Fault>> {
         self.open()?;
         self.note()?;
+        self.discard_ahead().await?;
         let places = &self.context.settings.places;
         let last = state::last(&places.state, self.state.app).ok().flatten();
         let leg = self.state.step();
@@ -457,6 +480,7 @@ impl Run<'_> {
         images::end_release(&self.context, self.procedure.owner)
             .await
             .map_err(one)?;
+        self.discard_ahead().await?;
         if self.state.copied || self.state.closed.is_some() {
             self.stop().await?;
         }
@@ -498,6 +522,14 @@ impl Run<'_> {
         fault
             .next(self.context.command("resume"))
             .next(self.context.command("resume --undo"))
+    }
+}
+
+fn all_up(outcome: &start::Outcome) -> Result<(), Vec<Fault>> {
+    let faults = outcome.failures();
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(faults),
     }
 }
 

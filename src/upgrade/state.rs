@@ -56,6 +56,9 @@ pub struct State {
     pub wiki_order: bool,
     /// It is a rollback: what is replaced is kept.
     pub rollback: bool,
+    /// The command by which it was begun, without the program's name.
+    #[serde(default)]
+    pub asked: String,
 }
 
 /// A leg of it.
@@ -169,6 +172,7 @@ impl State {
             no_rollback: false,
             wiki_order: false,
             rollback: false,
+            asked: String::new(),
         }
     }
 
@@ -283,6 +287,7 @@ pub(super) mod tests {
             no_rollback: false,
             wiki_order: false,
             rollback: false,
+            asked: String::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use super::LIMIT;
+use super::{Asking, LIMIT};
 use crate::harness::{Home, until};
 
 /// The same content of every table, the same images, and it serves.
@@ -21,7 +21,7 @@ fn is_as_before(home: &Home, content: &str, images: &[String]) {
 
 #[test]
 fn what_fails_is_told_and_everything_is_as_before() {
-    let home = Home::with_databases("upfails");
+    let home = super::deployment("upfails");
     home.ooy(&["start"]).expect(0);
     let seeded = home.seed_rapidpro();
     let images = home.images();
@@ -42,6 +42,29 @@ fn what_fails_is_told_and_everything_is_as_before() {
     assert!(failed.stderr.contains("mailroom"), "{}", failed.stderr);
     assert!(failed.stderr.contains("6.4.8 is back"), "{}", failed.stderr);
     home.docker(&["rmi", "ooy-stand-in/mailroom:v9.9.8"]);
+
+    // Static files that cannot be made, long before anything is stopped: this image has no Python.
+    let image = "ooy-stand-in/rapidpro:v9.9.7";
+    home.docker(&["tag", "ooy-stand-in/nginx:1.22.1", image]);
+    let running = home.container("rapidpro");
+    let asking = Asking::begin(&home, "rapidpro.test", "/users/login/", None);
+    let parts = [
+        "--mailroom",
+        "v7.0.1",
+        "--courier",
+        "v7.0.0",
+        "--indexer",
+        "v7.0.0",
+    ];
+    let to = ["--yes", "upgrade", "rapidpro", "--to", "9.9.7"];
+    let failed = home.ooy(&[&to[..], &parts].concat()).expect(1);
+    let told = failed.stderr.find("✗ rapidpro: ").unwrap();
+    insta::assert_snapshot!("static-files", super::tidy(&home, &failed.stderr[told..]));
+    assert!(asking.end().iter().all(|(_, code)| *code == 200));
+    assert_eq!(home.container("rapidpro"), running);
+    assert_eq!(home.images(), images);
+    home.is_settled("rapidpro");
+    home.docker(&["rmi", image]);
 
     // Nothing writes but the database's own clocks: workers are quiet in this deployment.
     home.ooy(&["stop", "rapidpro-beat", "rapidpro-celery"])
@@ -138,7 +161,7 @@ fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
 /// Cut off after its backup was proved; then somebody is at the backup's files.
 #[test]
 fn a_backup_that_was_tampered_with_is_made_anew() {
-    let home = Home::with_databases("uptamper");
+    let home = super::deployment("uptamper");
     home.ooy(&["start", "contentrepo"]).expect(0);
     // What is run with a backup that is proved: this one never ends.
     let (hook, reached) = (home.folder.join("hook"), home.folder.join("reached"));
@@ -178,7 +201,7 @@ fn a_backup_that_was_tampered_with_is_made_anew() {
 
 #[test]
 fn who_holds_up_a_migration_is_named() {
-    let home = Home::with_databases("uplock");
+    let home = super::deployment("uplock");
     home.ooy(&["start", "rapidpro"]).expect(0);
     let mut child = home
         .command(&[

@@ -25,7 +25,7 @@ fn is_of(home: &Home, tag: &str, at: &str) {
 
 #[test]
 fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
-    let home = Home::with_databases("upkilled");
+    let home = super::deployment("upkilled");
     home.ooy(&["start", "contentrepo"]).expect(0);
     home.as_role(
         "contentrepo",
@@ -74,7 +74,7 @@ fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
 /// A rollback that has begun only goes on; before, nothing has happened.
 #[test]
 fn a_rollback_that_is_killed_ends_as_the_old() {
-    let home = Home::with_databases("rbkilled");
+    let home = super::deployment("rbkilled");
     home.ooy(&["start", "contentrepo"]).expect(0);
     home.as_role(
         "contentrepo",
@@ -106,7 +106,7 @@ fn a_rollback_that_is_killed_ends_as_the_old() {
 #[test]
 fn an_upgrade_of_rapidpro_that_is_killed_ends_as_the_new_or_as_the_old() {
     let every = std::env::var("OOY_TEST_EVERY").map_or(13, |every| every.parse().unwrap());
-    let home = Home::with_databases("uprpkilled");
+    let home = super::deployment("uprpkilled");
     home.ooy(&["start"]).expect(0);
     home.seed_rapidpro();
     let names = "SELECT string_agg(name, ',' ORDER BY id) FROM contacts_contact";

@@ -16,6 +16,13 @@ use crate::harness::Home;
 /// What takes longer never comes.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// A deployment that is not watched for long after an upgrade.
+fn deployment(name: &str) -> Home {
+    let home = Home::with_databases(name);
+    home.set("UPGRADE_WATCH", "UPGRADE_WATCH=1s");
+    home
+}
+
 impl Home {
     /// What the settings name.
     fn images(&self) -> Vec<String> {
@@ -87,6 +94,8 @@ impl Home {
         assert!(!self.folder.join("state/upgrade.json").exists());
         assert!(!self.closed(owner));
         assert!(!self.closed("courier"));
+        let ahead = format!("name={}_{owner}-static-ahead", self.project);
+        assert_eq!(self.docker(&["volume", "ls", "-q", "--filter", &ahead]), "");
     }
 }
 

@@ -3,12 +3,11 @@
 use serde_json::Value;
 
 use super::Asking;
-use crate::harness::Home;
 
 /// All the way, each release in turn, with what people wrote before and in between; and one leg back.
 #[test]
 fn each_release_is_passed_and_nothing_is_lost() {
-    let home = Home::with_databases("upgrade");
+    let home = super::deployment("upgrade");
     home.ooy(&["start"]).expect(0);
     let seeded = home.seed_rapidpro();
     let contacts = "SELECT string_agg(name, ',' ORDER BY id) FROM contacts_contact";
@@ -37,6 +36,13 @@ fn each_release_is_passed_and_nothing_is_lost() {
         "{}",
         upgraded.stderr
     );
+    // What takes longest was done while the old version served.
+    let made = upgraded.stderr.find("made ahead, beside those");
+    let closed = upgraded.stderr.find("the web is closed");
+    assert!(made.is_some() && made < closed, "{}", upgraded.stderr);
+    let mark = "/rapidpro/sitestatic/.ooy-ahead";
+    let of = home.docker(&["exec", &home.container("rapidpro"), "cat", mark]);
+    assert_eq!(of, home.inspect("rapidpro", "{{.Image}}"));
     assert_eq!(home.rapidpro_sql(contacts), before);
     for (service, tag) in [
         ("rapidpro", "v7.0.4"),
@@ -99,7 +105,7 @@ fn each_release_is_passed_and_nothing_is_lost() {
 /// The image of this release ignores the command of a container.
 #[test]
 fn casepros_worker_is_a_worker_after_its_upgrade() {
-    let home = Home::with_databases("upcasepro");
+    let home = super::deployment("upcasepro");
     home.ooy(&["start"]).expect(0);
     home.ooy(&["--yes", "upgrade", "casepro", "--to", "1.10.0"])
         .expect(0);
