@@ -25,7 +25,17 @@ fn is_of(home: &Home, tag: &str, at: &str) {
 
 #[test]
 fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
-    let home = super::deployment("upkilled");
+    killed_upgrades("upkilled", 0);
+}
+
+#[test]
+fn an_upgrade_that_is_killed_at_the_other_steps_ends_so_too() {
+    killed_upgrades("upkilled2", 1);
+}
+
+/// Every other event from `first` on: two tests work at the same time.
+fn killed_upgrades(name: &str, first: usize) {
+    let home = super::deployment(name);
     home.ooy(&["start", "contentrepo"]).expect(0);
     home.as_role(
         "contentrepo",
@@ -33,7 +43,7 @@ fn an_upgrade_that_is_killed_ends_as_the_new_or_as_the_old() {
     );
     let upgrade = ["upgrade", "contentrepo", "--to", "0.0.101"];
     let mut undo = false;
-    for at in 0..200 {
+    for at in (first..200).step_by(2) {
         let Some(event) = home.killed_at(&upgrade, at) else {
             is_of(&home, "v0.0.101", "the end");
             assert!(at > 15, "{at}");
