@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
         ends: &BTreeMap<String, watch::Sender<Option<End>>>,
     ) -> End {
         for need in self.context.stack.graph.needs(&service.name) {
-            let Some(sender) = ends.get(need) else {
+            let Some(sender) = ends.get(need).filter(|_| !self.is_met(service, need)) else {
                 continue;
             };
             let mut receiver = sender.subscribe();
@@ -216,6 +216,14 @@ impl<'a> Run<'a> {
             self.took.borrow_mut().insert(service.name.clone(), took);
         }
         end
+    }
+
+    /// Whether it need not wait for that one. What runs of the same image waits for its release task,
+    /// and where that has just been run they boot side by side: each is slow, and people wait.
+    fn is_met(&self, service: &Service, need: &str) -> bool {
+        let image = |name: &str| Some(&self.context.stack.service(name)?.image);
+        let released = self.options.released.and_then(image);
+        released == Some(&service.image) && image(need) == released
     }
 
     async fn daemon_back(&self, service: &Service, since: Instant) -> bool {

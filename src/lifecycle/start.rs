@@ -27,7 +27,8 @@ pub struct Options {
     /// person. What Docker has brought back too early, and so does not do its work, is started
     /// once more. See [`super::at_boot`], which chooses the services.
     pub at_boot: bool,
-    /// The release task of this service has just been run.
+    /// The release task of this service has just been run: what runs of the same image need not wait
+    /// for it.
     pub released: Option<&'static str>,
 }
 

@@ -12,6 +12,7 @@ mod fetch;
 mod index;
 mod installed;
 mod keys;
+mod ready;
 mod run;
 mod swap;
 mod trial;

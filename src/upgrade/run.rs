@@ -1,14 +1,19 @@
 //! An upgrade from wherever it is to its end, forth or back. Each step can be cut off: the state on
 //! disk says what was meant, Docker and the server's databases say what was done.
 
+mod back;
+mod doors;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::back::returned;
+
 use super::procedure::{self, Procedure};
 use super::state::{self, Phase, State, Upgraded};
-use super::{afterwards, database, door, images, prepare, trial, wiki_order};
+use super::{afterwards, database, images, prepare, trial, wiki_order};
 use crate::backup::room::watched;
 use crate::engine::Engine;
 use crate::fault::{Fault, Result};
@@ -132,21 +137,24 @@ impl Run<'_> {
         if self.state.phase == Phase::Stopping {
             self.advance(Phase::Copying)?;
         }
-        let owner = self.procedure.owner;
+        let mut is_made = false;
         if self.state.phase == Phase::Copying {
-            let began = Instant::now();
-            let reporter = self.context.reporter.clone();
-            reporter.service("copy", owner, Kind::Started, None, "");
-            let copied = database::copy(&self.context, &self.state, owner).await;
+            self.choose_images(false).map_err(one)?;
+            // PostgreSQL has the one to do, Docker the other, and people wait.
+            let (copied, made) = tokio::join!(self.copy(), self.make());
             copied.map_err(one)?;
-            let detail = format!("the database as it is now: {}", self.state.kept);
-            reporter.service("copy", owner, Kind::Done, Some(began.elapsed()), detail);
             self.state.copied = true;
             self.advance(Phase::Migrating)?;
+            made?;
+            is_made = true;
         }
-        self.choose_images(false).map_err(one)?;
+        if !is_made {
+            self.choose_images(false).map_err(one)?;
+        }
         if self.state.phase == Phase::Migrating {
-            self.make().await?;
+            if !is_made {
+                self.make().await?;
+            }
             self.migrate().await?;
             self.advance(Phase::Starting)?;
             self.start_made().await?;
@@ -161,6 +169,19 @@ impl Run<'_> {
             self.note_way_back()?;
         }
         self.finish().await
+    }
+
+    async fn copy(&self) -> Result<()> {
+        let (began, owner) = (Instant::now(), self.procedure.owner);
+        let tell = |kind, took, text: &str| {
+            let reporter = &self.context.reporter;
+            reporter.service("copy", owner, kind, took, text);
+        };
+        tell(Kind::Started, None, "");
+        database::copy(&self.context, &self.state, owner).await?;
+        let detail = format!("the database as it is now: {}", self.state.kept);
+        tell(Kind::Done, Some(began.elapsed()), &detail);
+        Ok(())
     }
 
     /// The next leg, that nothing was done of yet.
@@ -203,62 +224,6 @@ impl Run<'_> {
 
     fn tell(&self, kind: Kind, detail: &str) {
         self.context.reporter.tell("upgrade", kind, None, detail);
-    }
-
-    /// Closes the web.
-    fn close(&mut self) -> Result<(), Vec<Fault>> {
-        let places = &self.context.settings.places;
-        door::close(places, self.procedure.owner).map_err(|error| vec![*self.not_noted(&error)])?;
-        if self.state.closed.is_none() {
-            self.state.closed = Some(Timestamp::now());
-            self.note()?;
-            self.tell(
-                Kind::Done,
-                "the web is closed: 503 for people, Retry-After for programs",
-            );
-        }
-        Ok(())
-    }
-
-    /// Closes what providers deliver to, too: what courier took from now on might be lost.
-    fn close_courier(&mut self) -> Result<(), Vec<Fault>> {
-        let Some(courier) = self.procedure.takes_messages else {
-            return Ok(());
-        };
-        let places = &self.context.settings.places;
-        door::close(places, courier).map_err(|error| vec![*self.not_noted(&error)])?;
-        if self.state.courier_closed.is_none() {
-            self.state.courier_closed = Some(Timestamp::now());
-            self.note()?;
-        }
-        Ok(())
-    }
-
-    /// Opens both, and counts for how long they were closed.
-    fn open(&mut self) -> Result<(), Vec<Fault>> {
-        let places = &self.context.settings.places;
-        let courier = self.procedure.takes_messages;
-        for door in courier.into_iter().chain([self.procedure.owner]) {
-            door::open(places, door).map_err(|error| vec![*self.not_noted(&error)])?;
-        }
-        self.state.down_ms = self.down_so_far();
-        self.state.closed = None;
-        self.state.courier_closed = None;
-        Ok(())
-    }
-
-    /// For how long the web was closed, and courier, up to now and in all legs; milliseconds.
-    fn down_so_far(&self) -> (u64, u64) {
-        let now = Timestamp::now();
-        let since = |closed: Option<Timestamp>| {
-            let closed = closed.map(|closed| now.duration_since(closed).as_millis());
-            u64::try_from(closed.unwrap_or_default()).unwrap_or_default()
-        };
-        let (web, courier) = self.state.down_ms;
-        (
-            web + since(self.state.closed),
-            courier + since(self.state.courier_closed),
-        )
     }
 
     /// Stops what writes: what nobody sees first, then, behind the closed door, all else.
@@ -466,63 +431,6 @@ impl Run<'_> {
             kept: Some(self.state.kept.clone()),
         }
     }
-
-    fn down(&self) -> (Duration, Duration) {
-        let (web, courier) = self.state.down_ms;
-        (Duration::from_millis(web), Duration::from_millis(courier))
-    }
-
-    /// Back to the old version: images, settings and database together.
-    async fn back(&mut self) -> Result<Ended, Vec<Fault>> {
-        let one = |fault: Box<Fault>| vec![*fault];
-        let owner = self.procedure.owner;
-        // A release task that is still migrating would go on in the database that is put aside.
-        images::end_release(&self.context, self.procedure.owner)
-            .await
-            .map_err(one)?;
-        self.discard_ahead().await?;
-        if self.state.copied || self.state.closed.is_some() {
-            self.stop().await?;
-        }
-        if self.state.copied {
-            let aside = self
-                .state
-                .rollback
-                .then(|| prepare::name_of_newer(&self.state));
-            let done = database::put_back(&self.context, &self.state, owner, aside.as_deref());
-            done.await.map_err(one)?;
-        } else if !self.state.rollback {
-            database::drop_copy(&self.context, owner, &self.state.kept)
-                .await
-                .map_err(one)?;
-        }
-        self.choose_images(true).map_err(one)?;
-        if self.procedure.owner == "rapidpro" && self.state.copied {
-            crate::backup::restore::forget_search_index(&self.context).await;
-        }
-        self.start().await?;
-        trial::run(&self.context, &self.state).await.map_err(one)?;
-        self.open()?;
-        let places = &self.context.settings.places;
-        if self.state.rollback {
-            state::forget_last(&places.state, self.state.app)
-                .map_err(|error| one(self.not_noted(&error)))?;
-        }
-        self.forget()?;
-        Ok(Ended {
-            name: self.state.name(),
-            undone: true,
-            down: self.down(),
-            kept: None,
-        })
-    }
-
-    /// What a person is told where nothing is taken back.
-    fn left(&self, fault: Fault) -> Fault {
-        fault
-            .next(self.context.command("resume"))
-            .next(self.context.command("resume --undo"))
-    }
 }
 
 fn all_up(outcome: &start::Outcome) -> Result<(), Vec<Fault>> {
@@ -531,29 +439,4 @@ fn all_up(outcome: &start::Outcome) -> Result<(), Vec<Fault>> {
         true => Ok(()),
         false => Err(faults),
     }
-}
-
-fn returned(run: &Run, ended: &Ended) -> Fault {
-    let step = run.state.step();
-    let label = run.state.app.label();
-    let mut fault = Fault::problem(
-        format!("{label}: not upgraded; {} is back", step.from),
-        format!("the upgrade to {} failed; what follows says why", step.to),
-    )
-    .evidence(format!(
-        "images, settings and database are those of {}, and it was seen to work",
-        step.from
-    ))
-    .evidence(format!("the web was closed for {}", human(ended.down.0)));
-    if let Some(backup) = &run.state.backup {
-        fault = fault.evidence(format!("backup {backup}, proved, is kept"));
-    }
-    fault
-        .why("nothing was lost: nobody wrote between the copy of the database and now")
-        .next(run.context.command("status"))
-        .next(run.context.command(&format!(
-            "upgrade {} --to {} --dry-run",
-            run.state.app.name(),
-            step.to
-        )))
 }

@@ -286,6 +286,46 @@ fn a_start_compares_with_the_package() {
     assert!(!kept.stderr.contains("images load"), "{}", kept.stderr);
 }
 
+/// So is what an upgrade would start.
+#[test]
+fn an_upgrade_compares_with_the_package() {
+    let home = Home::with_databases("upcompared");
+    let image = |tag: &str| format!("ooy-test/{}-contentrepo:{tag}", home.project);
+    for tag in ["v0.0.41", "v0.0.101"] {
+        home.docker(&[
+            "tag",
+            &format!("ooy-stand-in/contentrepo:{tag}"),
+            &image(tag),
+        ]);
+    }
+    let setting = format!("CONTENTREPO_IMAGE={}", image("v0.0.41"));
+    home.set("CONTENTREPO_IMAGE", &setting);
+    let file = home.folder.join("ooy-images.tar").display().to_string();
+    let leg = ["contentrepo", "--to", "0.0.101"];
+    home.ooy(&[&["images", "save", &file, "--upgrade"][..], &leg].concat())
+        .expect(0);
+    home.ooy(&["--yes", "images", "load", &file]).expect(0);
+    let plan = [&["upgrade", "--dry-run"][..], &leg].concat();
+    let planned = home.ooy(&plan).expect(0);
+    assert!(
+        !planned.stderr.contains("images load"),
+        "{}",
+        planned.stderr
+    );
+
+    home.docker(&["tag", &stand_in("nginx"), &image("v0.0.101")]);
+    let warned = home.ooy(&plan).expect(0);
+    let told: Vec<&str> = warned
+        .stderr
+        .lines()
+        .filter(|line| line.contains("images load"))
+        .collect();
+    insta::assert_snapshot!("changed-upgrade", tidy(&home, &told.join("\n")));
+    for tag in ["v0.0.41", "v0.0.101"] {
+        home.docker(&["rmi", &image(tag)]);
+    }
+}
+
 /// The package with its list of images changed, and all its digests made to fit.
 fn rewritten(whole: &[u8], change: impl Fn(String) -> String) -> Vec<u8> {
     let size = |head: &[u8]| {
