@@ -86,13 +86,13 @@ found() { { "$work/ooy" --home "$home" --json diagnose || true; } | jq -e --arg 
 # noted in gave-up. When `ooy fix` itself has seen it work, and ends: ISSUE-ended.
 one_side() {
   local side=$1 issue=$2 from to status=0 ours worked
+  declare -n ours=${issue}_ours
   "${issue}_fault"
   rm -f "$work/worked"
   from=$EPOCHREALTIME
   asked_until_it_works "$issue" &
   worked=$!
   if [[ $side == ours ]]; then
-    declare -n ours=${issue}_ours
     "$work/ooy" --home "$home" --yes fix "${ours[@]}" || status=$?
     to=$EPOCHREALTIME
     ((status == 0)) || { echo "$issue: ooy fix ${ours[*]} ended with $status"; return 1; }
@@ -110,8 +110,10 @@ one_side() {
     to=$EPOCHREALTIME
   fi
   printf '%s\t%s\t0\n' "$issue-$side" "$((${to/[.,]/} - ${from/[.,]/}))" >>"$results"
-  # Whatever the wiki's steps have left: the next round begins well.
-  "$work/ooy" --home "$home" --yes fix --all >"$work/out/after" 2>&1 || true
+  # Whatever the wiki's steps have left: the next round begins well. By its name too, since not every
+  # repair is one that --all makes by itself.
+  "$work/ooy" --home "$home" --yes fix "${ours[@]}" >"$work/out/after" 2>&1 || true
+  "$work/ooy" --home "$home" --yes fix --all >>"$work/out/after" 2>&1 || true
   "$work/ooy" --home "$home" --yes start >>"$work/out/after" 2>&1
   await 90 healthy
 }
