@@ -17,7 +17,7 @@ use crate::ui::{Ui, human};
 use crate::upgrade::catalogue::App;
 use crate::upgrade::plan::{self, About, Plan, Wishes};
 use crate::upgrade::run::{self, Ended};
-use crate::upgrade::state::{self, State};
+use crate::upgrade::state;
 use crate::upgrade::{procedure, rollback};
 
 pub fn run(ui: &Ui, places: &Places, arguments: &Upgrade) -> Outcome {
@@ -38,17 +38,9 @@ pub fn run(ui: &Ui, places: &Places, arguments: &Upgrade) -> Outcome {
     let resume = places.command("resume");
     let ended = operate(&context, &asked, &again, &resume, async || {
         // Again: what was agreed to is some seconds old, and somebody may have been faster.
-        let plan = plan::plan(&context, &wishes, &again).await?;
-        let asked = asked.clone();
-        run::drive(
-            &context,
-            State {
-                asked,
-                ..plan.state
-            },
-            &resume,
-        )
-        .await
+        let mut plan = plan::plan(&context, &wishes, &again).await?;
+        plan.state.asked.clone_from(&asked);
+        run::drive(&context, plan.state, &resume).await
     })?;
     conclude(ui, places, &ended);
     Ok(0)

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::release::Outcome;
 use super::{Context, release};
 use crate::deployment::services::{ReleaseTask, Service};
 use crate::engine::containers::Container;
@@ -30,9 +31,9 @@ pub async fn make(
     task: &ReleaseTask,
     container: &Container,
     image: &str,
-) -> Result<Result<(), Box<Fault>>, Error> {
+) -> Result<Outcome, Error> {
     let Some(files) = task.files else {
-        return Ok(Ok(()));
+        return Ok(Outcome::Done);
     };
     let project = context.settings.project();
     // What a run that was cut off has left may be half done.
@@ -69,7 +70,7 @@ pub async fn make(
             Some(began.elapsed()),
             told,
         );
-        return Ok(Ok(()));
+        return Ok(Outcome::Done);
     }
     let log = release::keep(context, service, &ended.output);
     discard(context, engine, &service.name).await?;
@@ -81,7 +82,7 @@ pub async fn make(
     .why("without them its pages have no scripts and no styles; the version that runs goes on serving")
     .next(format!("less {log}"));
     let fault = release::with_last_lines(context, fault, &ended.output);
-    Ok(Err(Box::new(fault)))
+    Ok(Outcome::Failed(Box::new(fault)))
 }
 
 /// Removes what was made ahead, and ends what is still making it.

@@ -15,6 +15,7 @@ use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::lifecycle::observe::{compose_answer, for_compose};
+use crate::lifecycle::release::Outcome;
 use crate::lifecycle::{Context, ahead, preflight};
 use crate::operation::Kind;
 
@@ -56,9 +57,9 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     }
     validate(&new).await.map_err(one)?;
     let owner = procedure::of(state.app).owner;
-    match static_files(context, &new, &engine, owner).await {
-        Ok(made) => made.map_err(|fault| vec![fault.next(again)])?,
-        Err(error) => return Err(failed(error)),
+    let made = static_files(context, &new, &engine, owner).await;
+    if let Outcome::Failed(fault) = made.map_err(failed)? {
+        return Err(vec![fault.next(again)]);
     }
     let backup = back_up(context, state, owner, again).await?;
     room(context, owner).await.map_err(one)?;
@@ -87,9 +88,9 @@ async fn static_files(
     new: &Context,
     engine: &Engine,
     owner: &str,
-) -> std::result::Result<Result<()>, Error> {
+) -> std::result::Result<Outcome, Error> {
     let Some(service) = new.stack.service(owner) else {
-        return Ok(Ok(()));
+        return Ok(Outcome::Done);
     };
     let containers = engine
         .service_containers(context.settings.project(), owner)
@@ -99,7 +100,7 @@ async fn static_files(
         (Some(container), Some(task)) => {
             ahead::make(context, engine, service, task, &container, &service.image).await
         }
-        _ => Ok(Ok(())),
+        _ => Ok(Outcome::Done),
     }
 }
 

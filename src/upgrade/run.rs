@@ -84,7 +84,7 @@ pub async fn drive(context: &Context, state: State, again: &str) -> Result<Ended
         match run.state.phase {
             // Nothing was stopped, nothing was changed.
             Phase::Preparing => {
-                run.discard_ahead().await?;
+                run.discard_ahead().await;
                 run.forget()?;
                 return Err(faults);
             }
@@ -137,24 +137,18 @@ impl Run<'_> {
         if self.state.phase == Phase::Stopping {
             self.advance(Phase::Copying)?;
         }
-        let mut is_made = false;
+        self.choose_images(false).map_err(one)?;
         if self.state.phase == Phase::Copying {
-            self.choose_images(false).map_err(one)?;
             // PostgreSQL has the one to do, Docker the other, and people wait.
             let (copied, made) = tokio::join!(self.copy(), self.make());
             copied.map_err(one)?;
             self.state.copied = true;
             self.advance(Phase::Migrating)?;
             made?;
-            is_made = true;
-        }
-        if !is_made {
-            self.choose_images(false).map_err(one)?;
+        } else if self.state.phase == Phase::Migrating {
+            self.make().await?;
         }
         if self.state.phase == Phase::Migrating {
-            if !is_made {
-                self.make().await?;
-            }
             self.migrate().await?;
             self.advance(Phase::Starting)?;
             self.start_made().await?;
@@ -263,10 +257,9 @@ impl Run<'_> {
             .map_err(|fault| vec![*fault])
     }
 
-    async fn discard_ahead(&self) -> Result<(), Vec<Fault>> {
-        images::discard_ahead(&self.context, self.procedure.owner)
-            .await
-            .map_err(|fault| vec![*fault])
+    /// Static files that were made ahead are not needed any more.
+    async fn discard_ahead(&self) {
+        images::discard_ahead(&self.context, self.procedure.owner).await;
     }
 
     /// Migrates the database, in a container of its own; no clock ends it.
@@ -398,7 +391,7 @@ impl Run<'_> {
     async fn finish(&mut self) -> Result<(), Vec<Fault>> {
         self.open()?;
         self.note()?;
-        self.discard_ahead().await?;
+        self.discard_ahead().await;
         let places = &self.context.settings.places;
         let last = state::last(&places.state, self.state.app).ok().flatten();
         let leg = self.state.step();

@@ -14,7 +14,7 @@ impl Run<'_> {
         images::end_release(&self.context, self.procedure.owner)
             .await
             .map_err(one)?;
-        self.discard_ahead().await?;
+        self.discard_ahead().await;
         if self.state.copied || self.state.closed.is_some() {
             self.stop().await?;
         }
