@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::places::Places;
 use crate::diagnosis::Diagnosis;
+use crate::host::apart::apart;
 use crate::host::text;
 use crate::operation::{Kind, Reporter};
 use redact::Redactor;
@@ -263,16 +264,8 @@ pub fn name(now: Timestamp) -> String {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
-        .name("bundle".into())
-        .spawn(move || {
-            let _ = sender.send(work());
-        })
-        .map_err(|error| format!("no thread could be started: {error}"))?;
-    receiver
-        .await
-        .map_err(|_| "ooy met a case it was not made for".to_owned())
+    let done = apart("bundle", work).await;
+    done.map_err(|why| why.to_string())
 }
 
 /// The deployment, shared by all parts.

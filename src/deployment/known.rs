@@ -32,20 +32,26 @@ const fn http(port: u16, path: &'static str, status: u16) -> Http {
 /// Celery's words when its consumer listens (celery/apps/worker.py, 4.4 and 5).
 const CELERY_READY: Ready = Ready::Log(r"celery@\S+ ready\.");
 
-/// Applies migrations in one Python process, since loading RapidPro takes seconds: says how many
-/// there are, then applies them, then which are applied (host/postgres/migrations.rs reads the
-/// same from the database). A macro, because the scripts are put together at build time.
+/// Sets the database up, where the image has something to set up, and applies migrations, all in one
+/// Python process, since loading RapidPro takes seconds: says how many there are, then applies them,
+/// then which are applied (host/postgres/migrations.rs reads the same from the database). A macro,
+/// because the scripts are put together at build time.
 macro_rules! migrate {
     ($python:literal) => {
         concat!(
             "echo 'ooy-step: migrations'\nexec ",
             $python,
             r#" manage.py shell -c "
-import hashlib
+import hashlib, os
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+# RapidPro's own image does so at every boot: from the second time on it changes nothing.
+if os.path.exists('init_db.sql'):
+    print('ooy-step: database set-up', flush=True)
+    os.dup2(os.open('init_db.sql', os.O_RDONLY), 0)
+    call_command('dbshell')
 executor = MigrationExecutor(connection)
 plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
 print('ooy-migrations: %d' % len(plan), flush=True)
@@ -129,15 +135,7 @@ const RAPIDPRO_RELEASE: ReleaseTask = ReleaseTask {
     user: None,
     script: concat!(
         in_rapidpro!(),
-        static_files!(
-            "sitestatic",
-            rapidpro_files!(),
-            r"  if [ -e init_db.sql ]; then
-    echo 'ooy-step: database set-up'
-    /venv/bin/python manage.py dbshell < init_db.sql
-  fi
-"
-        ),
+        static_files!("sitestatic", rapidpro_files!(), ""),
         migrate!("/venv/bin/python")
     ),
     files: Some(StaticFiles {

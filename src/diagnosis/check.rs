@@ -8,6 +8,7 @@ use super::cause::Rule;
 use super::code::Code;
 use super::finding::Finding;
 use super::scene::Scene;
+use crate::host::apart::{Undone, apart};
 use crate::host::postgres::session::NoAnswer;
 use crate::host::redis::resp::RedisError;
 
@@ -142,14 +143,8 @@ pub const THREAD: &str = "check";
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Halt> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new()
-        .name(THREAD.into())
-        .spawn(move || {
-            let _ = sender.send(work());
-        })
-        .map_err(|error| Halt::unknown(format!("no thread could be started: {error}")))?;
-    receiver
-        .await
-        .map_err(|_| Halt::unknown("the check met a case it was not made for"))
+    apart(THREAD, work).await.map_err(|why| match why {
+        Undone::Panicked => Halt::unknown("the check met a case it was not made for"),
+        Undone::NoThread(_) => Halt::unknown(why.to_string()),
+    })
 }

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::check::Halt;
 use super::code::Code;
 use super::scene::Scene;
@@ -41,7 +43,17 @@ pub async fn look(scene: &Scene) -> Look {
     let databases = settings.databases();
     let redis = settings.redis_databases();
     let ask = |deadline| Questions::new(settings, &databases, &redis, deadline);
-    let here = ask(scene.time_left());
+    let here = async {
+        let limit = scene.time_left();
+        let questions = Questions::new(settings, &[], &redis, limit);
+        let visits = join_all(databases.iter().map(|database| scene.visit(database)));
+        let (visits, answers) = tokio::join!(visits, questions.ask(|_| None));
+        let reports = visits.into_iter().flatten();
+        Answers {
+            databases: reports.map(|(report, _)| report.clone()).collect(),
+            ..answers
+        }
+    };
     let there = async {
         let limit = scene.time_left();
         tokio::time::timeout(limit, from_there(scene, &ask))
@@ -52,7 +64,7 @@ pub async fn look(scene: &Scene) -> Look {
                 ))
             })
     };
-    let (here, there) = tokio::join!(here.ask(|_| None), there);
+    let (here, there) = tokio::join!(here, there);
     Look {
         databases,
         redis,

@@ -4,12 +4,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
-use super::check::Halt;
+use super::check::{Halt, blocking};
 use super::code::Code;
 use super::configured::{self, Hashes};
 use super::data::{self, Look};
@@ -19,12 +20,17 @@ use crate::deployment::settings::{Database, RedisDatabase, Settings};
 use crate::engine::containers::{Container, State};
 use crate::engine::{self, Engine};
 use crate::fault::Fault;
+use crate::host::ports;
 use crate::host::postgres::session::Session;
+use crate::host::postgres::{self, PostgresReport};
 use crate::host::redis::resp::Connection;
 use crate::lifecycle::Context;
 
 /// Why most checks have nothing to look at on a telephone exchange.
 pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
+
+/// What this host sees of a database, and a session there.
+pub type Visit = (PostgresReport, Option<Session>);
 
 /// The deployment under the eyes of its checks.
 pub struct Scene {
@@ -45,8 +51,9 @@ pub struct Scene {
     engine: OnceCell<Result<Engine, engine::Error>>,
     containers: OnceCell<Result<Vec<Container>, engine::Error>>,
     data: OnceCell<Look>,
-    sessions: BTreeMap<&'static str, OnceCell<Result<Session, String>>>,
+    visits: BTreeMap<&'static str, OnceCell<Visit>>,
     compose: OnceCell<Result<Hashes, Box<Fault>>>,
+    listening: OnceCell<Result<Arc<ports::Table>, Halt>>,
 }
 
 impl Scene {
@@ -76,7 +83,8 @@ impl Scene {
             containers: OnceCell::new(),
             compose: OnceCell::new(),
             data: OnceCell::new(),
-            sessions: ["rapidpro", "casepro", "contentrepo"]
+            listening: OnceCell::new(),
+            visits: ["rapidpro", "casepro", "contentrepo"]
                 .into_iter()
                 .map(|owner| (owner, OnceCell::new()))
                 .collect(),
@@ -139,6 +147,15 @@ impl Scene {
         self.compose
             .get_or_init(|| configured::hashes(&self.context))
             .await
+    }
+
+    /// Who listens on which port of this host. To find it out means to look at every process.
+    pub async fn listening(&self) -> Result<Arc<ports::Table>, Halt> {
+        let table = self.listening.get_or_init(async || {
+            let read = blocking(ports::Table::read).await;
+            read.map(Arc::new)
+        });
+        table.await.clone()
     }
 
     /// All containers of the deployment, one-offs included.
@@ -240,19 +257,24 @@ impl Scene {
     /// checks.
     pub async fn postgres(&self, owner: &'static str) -> Result<&Session, Halt> {
         let database = self.database(owner)?;
-        let Some(cell) = self.sessions.get(owner) else {
+        let Some((report, session)) = self.visit(&database).await else {
             return Err(Halt::unknown(format!("{owner} has no database")));
         };
-        let deadline = self.time_left();
-        cell.get_or_init(|| Session::open(&database.url, deadline))
-            .await
-            .as_ref()
-            .map_err(|why| {
-                Halt::blocked(
-                    Code::PostgresUnreachable,
-                    format!("PostgreSQL, database {}: {why}", database.url.database()),
-                )
-            })
+        session.as_ref().ok_or_else(|| {
+            let (name, why) = (database.url.database(), report.why_not());
+            Halt::blocked(
+                Code::PostgresUnreachable,
+                format!("PostgreSQL, database {name}: {why}"),
+            )
+        })
+    }
+
+    /// How this host finds one of these databases. Who looks stays, for the questions of other checks.
+    pub async fn visit(&self, database: &Database) -> Option<&Visit> {
+        let (url, extensions, limit) = (&database.url, database.extensions, self.time_left());
+        let visit = self.visits.get(database.owner)?;
+        let look = || postgres::probe_and_stay(url, extensions, limit);
+        Some(visit.get_or_init(look).await)
     }
 
     /// A connection of its own to the Redis database of `rapidpro`, `casepro` or `contentrepo`.

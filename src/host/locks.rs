@@ -1,10 +1,14 @@
-//! Who holds a file's lock (flock), from /proc/locks: asking by trying to take it would make
-//! somebody else's attempt fail.
+//! Locks of files (flock), and who holds one. That is read from /proc/locks: asking by trying to take it
+//! would make somebody else's attempt fail.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What a killed holder was about to start shares its lock until it runs or ends: a moment.
+const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// Opens a file that is to be locked; makes it and its folder where there is none. What it says stays.
 pub fn open(path: &Path) -> io::Result<fs::File> {
@@ -18,6 +22,22 @@ pub fn open(path: &Path) -> io::Result<fs::File> {
         .truncate(false)
         .mode(0o600)
         .open(path)
+}
+
+/// Takes the lock of an open file, or answers that somebody has it. A holder that lives is not waited for.
+pub fn take(file: &fs::File, mut holder_lives: impl FnMut() -> bool) -> io::Result<bool> {
+    let patience = Instant::now() + LEFTOVER;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if holder_lives() || Instant::now() >= patience {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The process that holds the file's lock, if one does. A file that is not there is held by none.

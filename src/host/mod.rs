@@ -1,6 +1,7 @@
 //! The machine: programs, disk, ports, kernel settings, certificates, and PostgreSQL and Redis as
 //! seen from here. Knows nothing of Docker or of the deployment.
 
+pub mod apart;
 pub mod certs;
 pub mod cgroup;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod files;
 pub mod firewall;
 pub mod http;
 pub mod https;
+pub mod inside;
 pub mod kernel_log;
 pub mod largest;
 pub mod locks;

@@ -12,10 +12,10 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::reach;
+use super::apart::apart;
+use super::{inside, reach};
 
 /// Where a process with a network of its own is reached.
 #[derive(Debug, Clone)]
@@ -26,16 +26,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of this process. `sign` has to stand in its control group: the number of a
-    /// process of another machine means something else here.
+    /// The network of this process, whose control group has this sign.
     pub fn of(pid: u32, sign: &str) -> io::Result<Self> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        if sign.is_empty() || !groups.contains(sign) {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("process {pid} of this host is another one"),
-            ));
-        }
+        inside::is_of(pid, sign)?;
         // Readable by root only, as the namespace is.
         let hosts = fs::read_to_string(format!("/proc/{pid}/root/etc/hosts"))?;
         Ok(Self {
@@ -78,21 +71,14 @@ impl Network {
         F: Future<Output = T>,
     {
         let pid = self.pid;
-        let (sender, receiver) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("netns".into())
-            .spawn(move || {
-                let done = enter(pid).and_then(|()| {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()?;
-                    Ok(runtime.block_on(work()))
-                });
-                let _ = sender.send(done);
-            })?;
-        receiver
-            .await
-            .map_err(|_| io::Error::other("the question ended without an answer"))?
+        let there = move || {
+            enter(pid)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(runtime.block_on(work()))
+        };
+        apart("netns", there).await.map_err(io::Error::other)?
     }
 }
 

@@ -33,10 +33,28 @@ pub fn listener(port: u16) -> Option<Listener> {
 
 /// All that listen on `port`, IPv4 before IPv6; each address and process once.
 pub fn listeners(port: u16) -> Vec<Listener> {
-    listeners_in(Path::new("/proc"), port)
+    let found = listeners_in(Path::new("/proc"), |other| other == port);
+    found.into_iter().map(|(_, listener)| listener).collect()
 }
 
-fn listeners_in(proc: &Path, port: u16) -> Vec<Listener> {
+/// All that listen on any port, as it was at one moment: for who asks for several.
+#[derive(Debug, Clone)]
+pub struct Table(Vec<(u16, Listener)>);
+
+impl Table {
+    /// As it is now.
+    pub fn read() -> Self {
+        Self(listeners_in(Path::new("/proc"), |_| true))
+    }
+
+    /// Those on a port, in the order of [`listeners`].
+    pub fn on(&self, port: u16) -> Vec<Listener> {
+        let on_port = self.0.iter().filter(|(other, _)| *other == port);
+        on_port.map(|(_, listener)| listener.clone()).collect()
+    }
+}
+
+fn listeners_in(proc: &Path, wanted: impl Fn(u16) -> bool) -> Vec<(u16, Listener)> {
     let mut sockets = Vec::new();
     for table in ["net/tcp", "net/tcp6"] {
         // tcp6 is missing where IPv6 is switched off.
@@ -44,7 +62,7 @@ fn listeners_in(proc: &Path, port: u16) -> Vec<Listener> {
         sockets.extend(
             text.lines()
                 .filter_map(parse_line)
-                .filter(|s| s.port == port),
+                .filter(|s| wanted(s.port)),
         );
     }
     // Reading every process's descriptors takes long on a busy host: only for a taken port.
@@ -53,7 +71,7 @@ fn listeners_in(proc: &Path, port: u16) -> Vec<Listener> {
     } else {
         owners(proc, sockets.iter().map(|socket| socket.inode).collect())
     };
-    let mut found: Vec<Listener> = Vec::new();
+    let mut found: Vec<(u16, Listener)> = Vec::new();
     for socket in sockets {
         let pid = owners
             .iter()
@@ -70,6 +88,7 @@ fn listeners_in(proc: &Path, port: u16) -> Vec<Listener> {
             uid: socket.uid,
         };
         // SO_REUSEPORT: one line for each worker.
+        let listener = (socket.port, listener);
         if !found.contains(&listener) {
             found.push(listener);
         }
@@ -224,7 +243,9 @@ mod tests {
             fs::write(proc.path().join(pid).join("comm"), "nginx\n").unwrap();
             std::os::unix::fs::symlink(format!("socket:[{inode}]"), fd.join("6")).unwrap();
         }
-        let found = listeners_in(proc.path(), 80);
+        let all = listeners_in(proc.path(), |_| true);
+        assert_eq!(all.len(), 3);
+        let found = Table(all).on(80);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].address.to_string(), "10.0.10.4");
         assert_eq!((found[0].pid, found[0].uid), (Some(20), 33));

@@ -12,10 +12,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+use self::session::Session;
 use super::reach::{self, Unreached, mask, millis};
 use super::url::DatabaseUrl;
 
@@ -144,6 +146,51 @@ pub async fn probe(
     wanted_extensions: &[&str],
     deadline: Duration,
 ) -> PostgresReport {
+    let (report, login) = visit(url, wanted_extensions, deadline).await;
+    if let Some(login) = login {
+        login.leave().await;
+    }
+    report
+}
+
+/// The same, and stays, for more questions: each log-in costs the server a process of its own.
+pub async fn probe_and_stay(
+    url: &DatabaseUrl,
+    wanted_extensions: &[&str],
+    deadline: Duration,
+) -> (PostgresReport, Option<Session>) {
+    let until = Instant::now() + deadline;
+    let (report, login) = visit(url, wanted_extensions, deadline).await;
+    let session = match login {
+        Some(login) => Session::of(login.client, url, deadline, until).await.ok(),
+        None => None,
+    };
+    (report, session)
+}
+
+/// Somebody who is let in.
+struct Login {
+    client: Client,
+    driver: JoinHandle<Result<(), Error>>,
+}
+
+impl Login {
+    /// Says goodbye, so that the server's log holds no "unexpected EOF on client connection".
+    async fn leave(self) {
+        let Self { client, mut driver } = self;
+        drop(client);
+        let patience = Duration::from_millis(200);
+        if tokio::time::timeout(patience, &mut driver).await.is_err() {
+            driver.abort();
+        }
+    }
+}
+
+async fn visit(
+    url: &DatabaseUrl,
+    wanted_extensions: &[&str],
+    deadline: Duration,
+) -> (PostgresReport, Option<Login>) {
     let began = Instant::now();
     let mut report = PostgresReport {
         // What stays if the deadline ends the examination after the connection was accepted.
@@ -157,11 +204,15 @@ pub async fn probe(
         server: None,
     };
     let until = began + deadline;
+    let mut login = None;
     match reach::connect(url.host(), url.port(), until).await {
         Ok(stream) => {
             // On timeout the report keeps what was found until then.
             let examined = examine(stream, url, wanted_extensions, until, &mut report);
-            let _ = tokio::time::timeout_at(until, examined).await;
+            login = tokio::time::timeout_at(until, examined)
+                .await
+                .ok()
+                .flatten();
         }
         Err(error) => {
             report.outcome = PostgresOutcome::Unreached(error.kind);
@@ -169,7 +220,7 @@ pub async fn probe(
         }
     }
     report.took_ms = millis(began.elapsed());
-    report
+    (report, login)
 }
 
 async fn examine(
@@ -178,7 +229,7 @@ async fn examine(
     wanted: &[&str],
     until: Instant,
     report: &mut PostgresReport,
-) {
+) -> Option<Login> {
     if url.requires_tls() {
         report.tls_not_checked = true;
         report.tls_offered = ask_for_tls(&mut stream).await;
@@ -187,12 +238,13 @@ async fn examine(
             Some(false) => PostgresOutcome::TlsNotOffered,
             None => PostgresOutcome::NotPostgres,
         };
-        return;
+        return None;
     }
     match look_around(stream, url, wanted).await {
-        Ok(server) => {
+        Ok((server, login)) => {
             report.outcome = PostgresOutcome::Usable;
             report.server = Some(server);
+            return Some(login);
         }
         Err(error) => {
             report.outcome = classify(&error);
@@ -211,6 +263,7 @@ async fn examine(
         // Says whether a line for TLS only (hostssl) may be what was meant to match.
         report.tls_offered = ask_for_tls(&mut second).await;
     }
+    None
 }
 
 /// Sends an SSLRequest (PostgreSQL documentation, 55.2.10): the answer is one byte. `None` if it
@@ -229,7 +282,23 @@ async fn look_around(
     stream: TcpStream,
     url: &DatabaseUrl,
     wanted: &[&str],
-) -> Result<PostgresServer, Error> {
+) -> Result<(PostgresServer, Login), Error> {
+    let (client, connection) = config(url)
+        .connect_raw(guard::Guard::new(stream), NoTls)
+        .await?;
+    let driver = tokio::spawn(connection);
+    let login = Login { client, driver };
+    match ask(&login.client, wanted).await {
+        Ok(server) => Ok((server, login)),
+        Err(error) => {
+            login.leave().await;
+            Err(error)
+        }
+    }
+}
+
+/// As whom, and to which database.
+fn config(url: &DatabaseUrl) -> Config {
     let mut config = Config::new();
     config
         .user(url.user())
@@ -239,18 +308,7 @@ async fn look_around(
     if let Some(password) = url.password() {
         config.password(password);
     }
-    let (client, connection) = config.connect_raw(guard::Guard::new(stream), NoTls).await?;
-    let mut driver = tokio::spawn(connection);
-    let found = ask(&client, wanted).await;
-    // Says goodbye, so that the server's log holds no "unexpected EOF on client connection".
-    drop(client);
-    if tokio::time::timeout(Duration::from_millis(200), &mut driver)
-        .await
-        .is_err()
-    {
-        driver.abort();
-    }
-    found
+    config
 }
 
 /// Simple queries only: poolers in transaction mode break prepared statements.

@@ -120,6 +120,11 @@ pub fn activity(pid: u32) -> Option<u64> {
     )
 }
 
+/// Whether there is a process of that number.
+pub fn lives(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// Lets a process go on that was stopped by a signal.
 pub fn wake(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid)

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::hint::on_machine;
+use super::apart::apart;
 use crate::fault::Fault;
 
 pub mod hint;
@@ -104,22 +104,16 @@ pub(super) async fn resolve(
         kind: Unreached::NotResolved,
         attempts: vec![format!("{host}: {text}")],
     };
-    // A thread of its own rather than the runtime's blocking pool: dropping a runtime waits for
-    // that pool, so a mute name server would hold up the whole command long after the deadline.
-    let (sender, receiver) = oneshot::channel();
     let name = host.to_owned();
-    std::thread::Builder::new()
-        .name("resolve".into())
-        .spawn(move || {
-            let found = (name.as_str(), port).to_socket_addrs();
-            let _ = sender.send(found.map(Iterator::collect::<Vec<_>>));
-        })
-        .map_err(|error| failed(error.to_string()))?;
-    match tokio::time::timeout_at(until, receiver).await {
+    let asked = apart("resolve", move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        found.map(Iterator::collect::<Vec<_>>)
+    });
+    match tokio::time::timeout_at(until, asked).await {
         Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
         Ok(Ok(Ok(_))) => Err(failed("the name has no address".into())),
         Ok(Ok(Err(error))) => Err(failed(error.to_string())),
-        Ok(Err(_)) => Err(failed("the resolver ended without an answer".into())),
+        Ok(Err(undone)) => Err(failed(undone.to_string())),
         Err(_) => Err(failed("the name servers did not answer in time".into())),
     }
 }

@@ -281,9 +281,11 @@ fn failed(context: &Context, service: &Service, ended: &Ended, log: &str, took: 
     with_last_lines(context, fault, &ended.output)
 }
 
-/// What a task wrote last. psql's harmless complaints of the set-up stand far above; the end counts.
+/// What a task wrote last, beside what it tells `ooy`. psql's harmless complaints of the set-up stand far
+/// above; the end counts.
 pub(super) fn with_last_lines(context: &Context, mut fault: Fault, output: &[String]) -> Fault {
-    let said = output.iter().rev().filter(|line| !line.trim().is_empty());
+    let said = output.iter().rev();
+    let said = said.filter(|line| !line.trim().is_empty() && !line.starts_with("ooy-"));
     let tail: Vec<&String> = said.take(4).collect();
     for line in tail.into_iter().rev() {
         fault = fault.evidence(format!("its output: {}", context.mask.apply(line)));

@@ -1,16 +1,15 @@
 //! One changing operation at a time. The kernel holds the lock for the process, so that it is
 //! free again however the process ends; the file's text only says who holds it.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Kind, Result};
-use crate::host::{locks, process};
+use crate::host::{locks, process, processes};
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +23,6 @@ pub struct Holder {
     /// Since when.
     pub since: Timestamp,
 }
-
-/// What a killed holder was about to start shares its lock until it runs or ends: a moment.
-const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// The held lock; dropped, it is free.
 #[derive(Debug)]
@@ -56,25 +52,20 @@ impl Lock {
             )
         };
         let mut file = locks::open(&path).map_err(failed)?;
-        let patience = Instant::now() + LEFTOVER;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {
-                    let mut text = String::new();
-                    // The holder may be writing it at this moment; then it is just not named.
-                    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
-                    let holder: Option<Holder> = serde_json::from_str(&text).ok();
-                    let gone = holder.as_ref().is_some_and(|holder| {
-                        !Path::new(&format!("/proc/{}", holder.pid)).exists()
-                    });
-                    if !gone || Instant::now() >= patience {
-                        return Err(Box::new(held(holder, again)));
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
+        let mut holder: Option<Holder> = None;
+        let holder_lives = || {
+            let mut text = String::new();
+            // The holder may be writing it at this moment; then it is just not named.
+            let _ = (&file)
+                .rewind()
+                .and_then(|()| (&file).read_to_string(&mut text));
+            holder = serde_json::from_str(&text).ok();
+            holder
+                .as_ref()
+                .is_none_or(|holder| processes::lives(holder.pid))
+        };
+        if !locks::take(&file, holder_lives).map_err(failed)? {
+            return Err(Box::new(held(holder, again)));
         }
         let holder = Holder {
             pid: std::process::id(),

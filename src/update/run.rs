@@ -14,6 +14,7 @@ use crate::boot::daemons;
 use crate::deployment::places::Places;
 use crate::deployment::releases::{ArchiveName, Place, Source};
 use crate::fault::{Fault, Result};
+use crate::host::apart::apart;
 use crate::host::elf;
 use crate::host::systemd::Systemd;
 use crate::operation::{Kind, Reporter};
@@ -419,19 +420,13 @@ fn silent(installed: &Installed, why: String) -> Fault {
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(work());
-    });
-    receiver.await.map_err(|_| {
+    let done = apart("self-update", work).await;
+    done.map_err(|why| {
         Box::new(
-            Fault::problem(
-                "self-update: internal error",
-                "ooy met a case it was not made for",
-            )
-            .evidence(concat!("ooy ", env!("CARGO_PKG_VERSION")))
-            .why("nothing was replaced")
-            .next("ooy --version"),
+            Fault::problem("self-update: internal error", why.to_string())
+                .evidence(concat!("ooy ", env!("CARGO_PKG_VERSION")))
+                .why("nothing was replaced")
+                .next("ooy --version"),
         )
     })
 }

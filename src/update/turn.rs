@@ -5,20 +5,16 @@
 //! lock on the folder that it lies in, always, and the deployment's own lock where it has a state
 //! folder. Both are the kernel's, and free again however this process ends.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::installed::Installed;
 use crate::backup::restore;
 use crate::deployment::places::Places;
 use crate::fault::{Fault, Kind, Result};
-use crate::host::locks;
+use crate::host::{locks, processes};
 use crate::operation::{Operation, Reporter};
 use crate::upgrade;
-
-/// What a killed holder was about to start shares its lock until it runs or ends: a moment.
-const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// The locks, and the journal.
 pub struct Turn {
@@ -61,19 +57,14 @@ fn lock(installed: &Installed, again: &str) -> Result<File> {
     let path = installed.folder();
     let failed = |error: &std::io::Error| Box::new(installed.not_written(error, again));
     let folder = File::open(path).map_err(|error| failed(&error))?;
-    let patience = Instant::now() + LEFTOVER;
-    loop {
-        match folder.try_lock() {
-            Ok(()) => return Ok(folder),
-            Err(TryLockError::Error(error)) => return Err(failed(&error)),
-            Err(TryLockError::WouldBlock) => {}
-        }
-        let holder = locks::holder(path).ok().flatten();
-        let lives = holder.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-        if lives || Instant::now() >= patience {
-            return Err(Box::new(held(path, holder, again)));
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    let mut holder = None;
+    let holder_lives = || {
+        holder = locks::holder(path).ok().flatten();
+        holder.is_some_and(processes::lives)
+    };
+    match locks::take(&folder, holder_lives).map_err(|error| failed(&error))? {
+        true => Ok(folder),
+        false => Err(Box::new(held(path, holder, again))),
     }
 }
 

@@ -14,9 +14,14 @@ fn flag(places: &Places, door: &str) -> PathBuf {
     places.rendered.join(format!("nginx/{CLOSED}{door}"))
 }
 
-/// Closes one: that of an application, by the name of its service, or courier's.
+/// Closes one: that of an application, by the name of its service, or courier's. Where nothing was started
+/// yet there is no folder of nginx's either.
 pub fn close(places: &Places, door: &str) -> io::Result<()> {
-    std::fs::write(flag(places, door), "")
+    let flag = flag(places, door);
+    if let Some(folder) = flag.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(flag, "")
 }
 
 /// Opens it; an open one is fine.

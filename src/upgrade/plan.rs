@@ -95,12 +95,12 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
     let services = running_services(context, wishes.app, again)
         .await
         .map_err(one)?;
-    let database = database.url.database();
+    let name = database.url.database();
     let state = State {
         services,
         no_rollback: wishes.no_rollback,
         wiki_order: wishes.wiki_order,
-        ..State::begin(wishes.app, steps, database, name_of_copy(database))
+        ..State::begin(wishes.app, steps, name, name_of_copy(name))
     };
     let store = Store::of(&context.settings);
     let all = store.own().map_err(|error| one(store.unreadable(&error)))?;
@@ -125,6 +125,7 @@ pub async fn plan(context: &Context, wishes: &Wishes, again: &str) -> Result<Pla
         values_of_a_person(context, &catalogue, &plan, again),
         room_for_images(context, &plan),
         prepare::room(context, owner).await,
+        prepare::usable(&database).await,
     ] {
         faults.extend(fault.err().map(|fault| *fault));
     }

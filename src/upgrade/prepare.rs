@@ -8,14 +8,18 @@ use jiff::Timestamp;
 use super::procedure;
 use super::state::{State, Step};
 use crate::backup::load::{check_parts, needs, room_of};
+use crate::backup::prepare::LOOK;
 use crate::backup::target::Target;
 use crate::backup::{Store, create, kept, verify};
 use crate::deployment::services::Stack;
+use crate::deployment::settings::Database;
 use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
+use crate::host::postgres;
 use crate::lifecycle::observe::{compose_answer, for_compose};
 use crate::lifecycle::release::Outcome;
+use crate::lifecycle::surroundings::label;
 use crate::lifecycle::{Context, ahead, preflight};
 use crate::operation::Kind;
 
@@ -169,4 +173,13 @@ pub async fn room(context: &Context, owner: &str) -> Result<()> {
     };
     let bytes = target.admin.bytes(database).await.unwrap_or_default();
     room_of(context, data).has(needs(bytes))
+}
+
+/// Whether migrations can be applied there: a superuser may have to make an extension first.
+pub async fn usable(database: &Database) -> Result<()> {
+    let report = postgres::probe(&database.url, database.extensions, LOOK).await;
+    match report.fault(label(database.owner), &database.url, "this host", None) {
+        Some(fault) => Err(Box::new(fault)),
+        None => Ok(()),
+    }
 }

@@ -207,7 +207,7 @@ async fn finding(scene: &Scene, program: &Program, case: &Case<'_>, from: &From<
         return Finding::info(program.code, format!("{} can be used", program.name));
     };
     let works_for_services = there.is_none() && one.there.is_some();
-    let place = Place::look(one).await;
+    let place = Place::look(scene, one).await;
     let told = tell(program, case, trouble, here.is_none(), &place, from);
     let mut finding = if works_for_services {
         Finding::warning(program.code, told.summary)

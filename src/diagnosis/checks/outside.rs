@@ -7,7 +7,7 @@ use crate::diagnosis::Evidence;
 use crate::diagnosis::check::{Halt, blocking};
 use crate::diagnosis::scene::Scene;
 use crate::host::firewall::{self, Verdict};
-use crate::host::ports::{self, Listener};
+use crate::host::ports::Listener;
 use crate::host::postgres::hba::is_public;
 use crate::host::reach;
 
@@ -24,11 +24,13 @@ pub struct Outside {
 /// Looks; `None` for a server that is not on this host.
 pub async fn look(scene: &Scene, host: &str, port: u16) -> Result<Option<Outside>, Halt> {
     let host = host.to_owned();
-    let listeners = blocking(move || {
-        let known = reach::is_this_machine(&host) || !host.chars().any(|c| c == '.' || c == ':');
-        known.then(|| ports::listeners(port))
-    })
-    .await?;
+    let here = blocking(move || {
+        reach::is_this_machine(&host) || !host.chars().any(|c| c == '.' || c == ':')
+    });
+    let listeners = match here.await? {
+        true => Some(scene.listening().await?.on(port)),
+        false => None,
+    };
     let Some(listeners) = listeners.filter(|listeners| !listeners.is_empty()) else {
         return Ok(None);
     };

@@ -11,6 +11,18 @@ use crate::host::reach::{self, Place, host_port, seen_from};
 use crate::host::url::DatabaseUrl;
 
 impl PostgresReport {
+    /// Why there is no session, in a line; without the password.
+    pub fn why_not(&self) -> String {
+        if self.tls_not_checked {
+            return "the address asks for TLS, which ooy does not speak".to_owned();
+        }
+        if !self.attempts.is_empty() {
+            return self.attempts.join(", ");
+        }
+        let said = self.message.clone();
+        said.unwrap_or_else(|| "no answer in time".to_owned())
+    }
+
     /// The address that the server saw and that no line of its pg_hba.conf lets in.
     pub fn rejected_address(&self) -> Option<IpAddr> {
         (self.outcome == PostgresOutcome::HbaRejected)

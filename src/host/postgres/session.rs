@@ -4,8 +4,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
 use super::super::reach::{self, mask};
 use super::{guard, migrations};
@@ -81,28 +80,30 @@ impl Session {
         let stream = reach::connect(url.host(), url.port(), until)
             .await
             .map_err(|error| error.attempts.join(", "))?;
-        let mut config = Config::new();
-        config
-            .user(url.user())
-            .dbname(url.database())
-            .application_name("ooy")
-            .ssl_mode(SslMode::Disable);
-        if let Some(password) = url.password() {
-            config.password(password);
-        }
-        let secret = url.password().map(str::to_owned);
+        let config = super::config(url);
         let opened = config.connect_raw(guard::Guard::new(stream), NoTls);
         let (client, connection) = tokio::time::timeout_at(until, opened)
             .await
             .map_err(|_| "no answer in time".to_owned())?
-            .map_err(|error| no_answer(&error, secret.as_deref()).message)?;
+            .map_err(|error| no_answer(&error, url.password()).message)?;
         // Ends by itself when the client is dropped, with a goodbye to the server.
         tokio::spawn(connection);
+        Self::of(client, url, deadline, until).await
+    }
+
+    /// One that has logged in already. No question may take longer than `limit`.
+    pub(super) async fn of(
+        client: Client,
+        url: &DatabaseUrl,
+        limit: Duration,
+        until: tokio::time::Instant,
+    ) -> Result<Self, String> {
+        let secret = url.password().map(str::to_owned);
         let session = Self { client, secret };
         // Not as options of the log-in, which poolers refuse.
         let limits = format!(
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = {}",
-            deadline.as_millis()
+            limit.as_millis()
         );
         let limited = tokio::time::timeout_at(until, session.rows(&limits));
         match limited.await {

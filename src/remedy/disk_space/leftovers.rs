@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::deployment::places::Places;
+use crate::host::processes;
 
 /// Younger ones may be somebody's who is at work, in a container with process numbers of its own.
 const OLD: Duration = Duration::from_secs(3600);
@@ -75,8 +76,7 @@ fn is_scratch(path: &Path) -> bool {
 }
 
 fn has_ended(pid: &str) -> bool {
-    pid.parse::<u32>()
-        .is_ok_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    pid.parse().is_ok_and(|pid| !processes::lives(pid))
 }
 
 /// Room that a file, or a folder with its files, takes.

@@ -158,6 +158,42 @@ fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
     home.drop_databases_beside();
 }
 
+#[test]
+fn a_terminal_that_is_closed_leaves_what_resume_finishes() {
+    let home = super::deployment("uphup");
+    home.ooy(&["start", "contentrepo"]).expect(0);
+    let mut child = home
+        .command(&[
+            "--yes",
+            "--json",
+            "upgrade",
+            "contentrepo",
+            "--to",
+            "0.0.101",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        if last.contains(r#""step":"release""#) && last.contains(r#""event":"started""#) {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let told: serde_json::Value = serde_json::from_str(&last).unwrap();
+    let next = told["faults"][0]["next"].to_string();
+    assert!(next.contains("resume"), "{next}");
+    assert!(home.closed("contentrepo"));
+    home.ooy(&["--yes", "resume"]).expect(0);
+    assert_eq!(home.tag("contentrepo"), "v0.0.101");
+    home.is_settled("contentrepo");
+    home.drop_databases_beside();
+}
+
 /// Cut off after its backup was proved; then somebody is at the backup's files.
 #[test]
 fn a_backup_that_was_tampered_with_is_made_anew() {

@@ -1,7 +1,7 @@
 //! What cannot be done is said before anything is stopped.
 
 use super::tidy;
-use crate::harness::Home;
+use crate::harness::{Home, sql};
 
 #[test]
 fn what_leads_nowhere_is_refused_with_the_way_that_leads() {
@@ -55,4 +55,34 @@ fn what_leads_nowhere_is_refused_with_the_way_that_leads() {
     home.ooy(&["--yes", "upgrade", "rapidpro", "--to", "7.0.4"])
         .expect(1);
     assert_eq!(home.backups().len(), 0);
+}
+
+#[test]
+fn what_only_a_person_or_a_superuser_can_give_is_asked_for_first() {
+    let home = Home::with_only_databases("upneeds");
+    let images = home.images();
+    sql(&home.database("rapidpro"), "DROP EXTENSION postgis");
+    let upgrade = ["--yes", "upgrade", "rapidpro", "--to"];
+    let refused = home.ooy(&[&upgrade[..], &["7.0.4"]].concat()).expect(1);
+    insta::assert_snapshot!("extension", tidy(&home, &refused.stderr));
+    assert_eq!(home.images(), images);
+    // As if that one ran: the next one wants DynamoDB.
+    let image = images[0]
+        .replace(":v6.4.8", ":v9.2.5")
+        .replace(":6.4.8", ":v9.2.5");
+    home.set("RAPIDPRO_IMAGE", &format!("RAPIDPRO_IMAGE={image}"));
+    let parts = [
+        "--mailroom",
+        "v10.0.0",
+        "--courier",
+        "v10.0.0",
+        "--indexer",
+        "v10.0.0",
+    ];
+    let refused = home
+        .ooy(&[&upgrade[..], &["10.0.1"], &parts].concat())
+        .expect(2);
+    insta::assert_snapshot!("settings", tidy(&home, &refused.stderr));
+    assert_eq!(home.backups().len(), 0);
+    home.is_settled("rapidpro");
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::Asked;
 use crate::diagnosis::check::blocking;
-use crate::host::ports::{self, Listener};
+use crate::diagnosis::scene::Scene;
+use crate::host::ports::Listener;
 use crate::host::{process, reach};
 
 /// What this host knows of the server.
@@ -17,15 +18,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn look(one: &Asked) -> Self {
+    pub(super) async fn look(scene: &Scene, one: &Asked) -> Self {
         let (host, port) = (one.host.clone(), one.port);
+        let table = scene.listening().await.ok();
         let seen = blocking(move || {
             let local = reach::is_this_machine(&host);
-            let listeners = if local {
-                ports::listeners(port)
-            } else {
-                Vec::new()
-            };
+            let here = table.filter(|_| local);
+            let listeners = here.map(|table| table.on(port)).unwrap_or_default();
             let mut stopped: Vec<u32> = listeners
                 .iter()
                 .filter_map(|listener| listener.pid)

@@ -41,12 +41,16 @@ pub async fn places(scene: &Scene) -> Vec<Place> {
             places.push(Place { what: DOCKER, path });
         }
         let limit = scene.time_left().min(Duration::from_secs(1));
-        let look = |host: String, port: u16, program: &'static str, usual: &'static str| async move {
+        let table = scene.listening().await.ok();
+        let look = async |host: String, port: u16, program: &'static str, usual: &'static str| {
+            let Some(table) = table.clone() else {
+                return Vec::new();
+            };
             // A name server that does not answer leaves it open whether the server is here; the
             // checks of PostgreSQL and Redis say what is wrong with the name.
             tokio::time::timeout(
                 limit,
-                blocking(move || data_of(&host, port, program, usual)),
+                blocking(move || data_of(&table, &host, port, program, usual)),
             )
             .await
             .ok()
@@ -121,11 +125,17 @@ fn root_of(container: &Container) -> Option<PathBuf> {
 /// The data folders of a server, where it is one of this host: a server's working directory is its
 /// data folder (PostgreSQL: postmaster.c, ChangeToDataDir; Redis: `dir`). One that does not run has
 /// its data where the distribution puts it.
-fn data_of(host: &str, port: u16, program: &str, usual: &str) -> Vec<PathBuf> {
+fn data_of(
+    table: &ports::Table,
+    host: &str,
+    port: u16,
+    program: &str,
+    usual: &str,
+) -> Vec<PathBuf> {
     if !is_here(host, port) {
         return Vec::new();
     }
-    let listeners = ports::listeners(port);
+    let listeners = table.on(port);
     let mut found: Vec<PathBuf> = listeners
         .iter()
         .filter(|listener| {
@@ -190,17 +200,19 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let name = std::fs::read_to_string("/proc/self/comm").unwrap();
-        let found = data_of("127.0.0.1", port, name.trim_end(), "/nowhere");
+        let table = ports::Table::read();
+        let found = data_of(&table, "127.0.0.1", port, name.trim_end(), "/nowhere");
         assert_eq!(found, [std::env::current_dir().unwrap()]);
         // Another program's port says nothing of the server's data.
-        assert!(data_of("127.0.0.1", port, "postgres", "/").is_empty());
-        assert!(data_of("192.0.2.1", port, name.trim_end(), "/").is_empty());
+        assert!(data_of(&table, "127.0.0.1", port, "postgres", "/").is_empty());
+        assert!(data_of(&table, "192.0.2.1", port, name.trim_end(), "/").is_empty());
         drop(socket);
+        let gone = ports::Table::read();
         // Nobody listens: it is down, and its data is where it mostly is.
         assert_eq!(
-            data_of("127.0.0.1", port, "postgres", "/"),
+            data_of(&gone, "127.0.0.1", port, "postgres", "/"),
             [PathBuf::from("/")]
         );
-        assert!(data_of("127.0.0.1", port, "postgres", "/nowhere").is_empty());
+        assert!(data_of(&gone, "127.0.0.1", port, "postgres", "/nowhere").is_empty());
     }
 }
