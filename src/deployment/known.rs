@@ -32,27 +32,24 @@ const fn http(port: u16, path: &'static str, status: u16) -> Http {
 /// Celery's words when its consumer listens (celery/apps/worker.py, 4.4 and 5).
 const CELERY_READY: Ready = Ready::Log(r"celery@\S+ ready\.");
 
-/// Sets the database up, where the image has something to set up, and applies migrations, all in one
-/// Python process, since loading RapidPro takes seconds: says how many there are, then applies them,
-/// then which are applied (host/postgres/migrations.rs reads the same from the database). A macro,
-/// because the scripts are put together at build time.
+/// Applies migrations in one Python process, since loading RapidPro takes seconds: does what has to be
+/// done before them, says how many there are, applies them, then which are applied
+/// (host/postgres/migrations.rs reads the same from the database). A macro, because the scripts are put
+/// together at build time.
 macro_rules! migrate {
-    ($python:literal) => {
+    ($python:literal, $before:expr) => {
         concat!(
             "echo 'ooy-step: migrations'\nexec ",
             $python,
             r#" manage.py shell -c "
-import hashlib, os
+import hashlib
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
-# RapidPro's own image does so at every boot: from the second time on it changes nothing.
-if os.path.exists('init_db.sql'):
-    print('ooy-step: database set-up', flush=True)
-    os.dup2(os.open('init_db.sql', os.O_RDONLY), 0)
-    call_command('dbshell')
-executor = MigrationExecutor(connection)
+"#,
+            $before,
+            r#"executor = MigrationExecutor(connection)
 plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
 print('ooy-migrations: %d' % len(plan), flush=True)
 call_command('migrate', interactive=False)
@@ -117,6 +114,17 @@ macro_rules! rapidpro_files {
 "
     };
 }
+/// The image itself does so at every boot: from the second time on it changes nothing.
+macro_rules! rapidpro_set_up {
+    () => {
+        r"import os
+if os.path.exists('init_db.sql'):
+    print('ooy-step: database set-up', flush=True)
+    os.dup2(os.open('init_db.sql', os.O_RDONLY), 0)
+    call_command('dbshell')
+"
+    };
+}
 macro_rules! in_contentrepo {
     () => {
         "set -e\ncd /app\n"
@@ -136,7 +144,7 @@ const RAPIDPRO_RELEASE: ReleaseTask = ReleaseTask {
     script: concat!(
         in_rapidpro!(),
         static_files!("sitestatic", rapidpro_files!(), ""),
-        migrate!("/venv/bin/python")
+        migrate!("/venv/bin/python", rapidpro_set_up!())
     ),
     files: Some(StaticFiles {
         folder: "/rapidpro/sitestatic",
@@ -154,7 +162,7 @@ cd /app
 # From casepro-docker 1.10 on Django is found only in poetry's environment.
 if command -v poetry >/dev/null; then . "$(poetry env info --path)/bin/activate"; fi
 "#,
-        migrate!("python")
+        migrate!("python", "")
     ),
     files: None,
 };
@@ -174,7 +182,7 @@ const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
   done
 "#
         ),
-        migrate!("python")
+        migrate!("python", "")
     ),
     files: Some(StaticFiles {
         folder: "/app/static",

@@ -30,7 +30,7 @@ use crate::lifecycle::Context;
 pub const NO_DEPLOYMENT: &str = "this host only hands its calls over";
 
 /// What this host sees of a database, and a session there.
-pub type Visit = (PostgresReport, Option<Session>);
+pub type Visit = (PostgresReport, Result<Session, String>);
 
 /// The deployment under the eyes of its checks.
 pub struct Scene {
@@ -257,11 +257,11 @@ impl Scene {
     /// checks.
     pub async fn postgres(&self, owner: &'static str) -> Result<&Session, Halt> {
         let database = self.database(owner)?;
-        let Some((report, session)) = self.visit(&database).await else {
+        let Some((_, session)) = self.visit(&database).await else {
             return Err(Halt::unknown(format!("{owner} has no database")));
         };
-        session.as_ref().ok_or_else(|| {
-            let (name, why) = (database.url.database(), report.why_not());
+        session.as_ref().map_err(|why| {
+            let name = database.url.database();
             Halt::blocked(
                 Code::PostgresUnreachable,
                 format!("PostgreSQL, database {name}: {why}"),

@@ -37,6 +37,9 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+/// Why there is no session where the address insists on TLS.
+const NO_TLS: &str = "the address asks for TLS, which ooy does not speak";
+
 /// What became of the attempt to use a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -158,12 +161,12 @@ pub async fn probe_and_stay(
     url: &DatabaseUrl,
     wanted_extensions: &[&str],
     deadline: Duration,
-) -> (PostgresReport, Option<Session>) {
+) -> (PostgresReport, Result<Session, String>) {
     let until = Instant::now() + deadline;
     let (report, login) = visit(url, wanted_extensions, deadline).await;
     let session = match login {
-        Some(login) => Session::of(login.client, url, deadline, until).await.ok(),
-        None => None,
+        Some(login) => Session::of(login, url, deadline, until).await,
+        None => Err(report.why_not()),
     };
     (report, session)
 }
@@ -175,6 +178,21 @@ struct Login {
 }
 
 impl Login {
+    async fn at(stream: TcpStream, url: &DatabaseUrl) -> Result<Self, Error> {
+        let mut config = Config::new();
+        config
+            .user(url.user())
+            .dbname(url.database())
+            .application_name("ooy")
+            .ssl_mode(SslMode::Disable);
+        if let Some(password) = url.password() {
+            config.password(password);
+        }
+        let (client, connection) = config.connect_raw(guard::Guard::new(stream), NoTls).await?;
+        let driver = tokio::spawn(connection);
+        Ok(Self { client, driver })
+    }
+
     /// Says goodbye, so that the server's log holds no "unexpected EOF on client connection".
     async fn leave(self) {
         let Self { client, mut driver } = self;
@@ -283,11 +301,7 @@ async fn look_around(
     url: &DatabaseUrl,
     wanted: &[&str],
 ) -> Result<(PostgresServer, Login), Error> {
-    let (client, connection) = config(url)
-        .connect_raw(guard::Guard::new(stream), NoTls)
-        .await?;
-    let driver = tokio::spawn(connection);
-    let login = Login { client, driver };
+    let login = Login::at(stream, url).await?;
     match ask(&login.client, wanted).await {
         Ok(server) => Ok((server, login)),
         Err(error) => {
@@ -295,20 +309,6 @@ async fn look_around(
             Err(error)
         }
     }
-}
-
-/// As whom, and to which database.
-fn config(url: &DatabaseUrl) -> Config {
-    let mut config = Config::new();
-    config
-        .user(url.user())
-        .dbname(url.database())
-        .application_name("ooy")
-        .ssl_mode(SslMode::Disable);
-    if let Some(password) = url.password() {
-        config.password(password);
-    }
-    config
 }
 
 /// Simple queries only: poolers in transaction mode break prepared statements.

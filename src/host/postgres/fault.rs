@@ -14,7 +14,7 @@ impl PostgresReport {
     /// Why there is no session, in a line; without the password.
     pub fn why_not(&self) -> String {
         if self.tls_not_checked {
-            return "the address asks for TLS, which ooy does not speak".to_owned();
+            return super::NO_TLS.to_owned();
         }
         if !self.attempts.is_empty() {
             return self.attempts.join(", ");

@@ -4,10 +4,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::super::reach::{self, mask};
-use super::{guard, migrations};
+use super::{Login, NO_TLS, migrations};
 use crate::host::url::DatabaseUrl;
 
 /// A session; dropped, it says goodbye to the server.
@@ -74,32 +74,31 @@ impl Session {
     /// Logs in. The error is in words, without the password; `probe` tells the causes apart.
     pub async fn open(url: &DatabaseUrl, deadline: Duration) -> Result<Self, String> {
         if url.requires_tls() {
-            return Err("the address asks for TLS, which ooy does not speak".to_owned());
+            return Err(NO_TLS.to_owned());
         }
         let until = tokio::time::Instant::now() + deadline;
         let stream = reach::connect(url.host(), url.port(), until)
             .await
             .map_err(|error| error.attempts.join(", "))?;
-        let config = super::config(url);
-        let opened = config.connect_raw(guard::Guard::new(stream), NoTls);
-        let (client, connection) = tokio::time::timeout_at(until, opened)
+        let login = tokio::time::timeout_at(until, Login::at(stream, url))
             .await
             .map_err(|_| "no answer in time".to_owned())?
             .map_err(|error| no_answer(&error, url.password()).message)?;
-        // Ends by itself when the client is dropped, with a goodbye to the server.
-        tokio::spawn(connection);
-        Self::of(client, url, deadline, until).await
+        Self::of(login, url, deadline, until).await
     }
 
     /// One that has logged in already. No question may take longer than `limit`.
     pub(super) async fn of(
-        client: Client,
+        login: Login,
         url: &DatabaseUrl,
         limit: Duration,
         until: tokio::time::Instant,
     ) -> Result<Self, String> {
-        let secret = url.password().map(str::to_owned);
-        let session = Self { client, secret };
+        let session = Self {
+            // Its driver ends by itself when the client is dropped, with a goodbye to the server.
+            client: login.client,
+            secret: url.password().map(str::to_owned),
+        };
         // Not as options of the log-in, which poolers refuse.
         let limits = format!(
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = {}",

@@ -1,7 +1,7 @@
 //! An upgrade that fails goes back, images, settings and database together.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 
 use super::{Asking, LIMIT};
 use crate::harness::{Home, until};
@@ -119,21 +119,9 @@ fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
     let home = Home::with_databases("uplate");
     home.set("UPGRADE_WATCH", "UPGRADE_WATCH=60s");
     home.ooy(&["start", "contentrepo"]).expect(0);
-    let mut child = home
-        .command(&[
-            "--yes",
-            "--json",
-            "upgrade",
-            "contentrepo",
-            "--to",
-            "0.0.101",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (mut child, lines) = begun(&home, &["contentrepo", "--to", "0.0.101"]);
     let mut last = String::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    for line in lines {
         last = line.unwrap();
         if last.contains(r#""step":"watch""#) && last.contains("started") {
             let pid = home.inspect("contentrepo", "{{.State.Pid}}");
@@ -162,21 +150,9 @@ fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
 fn a_terminal_that_is_closed_leaves_what_resume_finishes() {
     let home = super::deployment("uphup");
     home.ooy(&["start", "contentrepo"]).expect(0);
-    let mut child = home
-        .command(&[
-            "--yes",
-            "--json",
-            "upgrade",
-            "contentrepo",
-            "--to",
-            "0.0.101",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (mut child, lines) = begun(&home, &["contentrepo", "--to", "0.0.101"]);
     let mut last = String::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    for line in lines {
         last = line.unwrap();
         if last.contains(r#""step":"release""#) && last.contains(r#""event":"started""#) {
             let pid = rustix::process::Pid::from_child(&child);
@@ -239,23 +215,10 @@ fn a_backup_that_was_tampered_with_is_made_anew() {
 fn who_holds_up_a_migration_is_named() {
     let home = super::deployment("uplock");
     home.ooy(&["start", "rapidpro"]).expect(0);
-    let mut child = home
-        .command(&[
-            "--yes",
-            "--json",
-            "upgrade",
-            "rapidpro",
-            "--to",
-            "7.0.4",
-            "--wiki-order",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (mut child, lines) = begun(&home, &["rapidpro", "--to", "7.0.4", "--wiki-order"]);
     let mut holder = None;
     let (mut named, mut workerless) = (false, false);
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    for line in lines {
         let line = line.unwrap();
         // Once the copy is there: it wants nobody in the database.
         if line.contains("\"step\":\"copy\"") && line.contains("\"done\"") {
@@ -272,6 +235,18 @@ fn who_holds_up_a_migration_is_named() {
     assert!(child.wait().unwrap().success());
     assert_eq!(home.tag("rapidpro"), "v7.0.4");
     home.drop_databases_beside();
+}
+
+/// An upgrade under way, and what it tells.
+fn begun(home: &Home, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = home
+        .command(&[&["--yes", "--json", "upgrade"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
 }
 
 fn hold(home: &Home) -> std::process::Child {
