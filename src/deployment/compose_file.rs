@@ -27,6 +27,69 @@ pub(super) enum DependsOn {
     Map(BTreeMap<String, serde::de::IgnoredAny>),
 }
 
+/// What a service is given, as compose's `config` writes a file with every value in its place
+/// (`NAME=value`, its `$$` for a `$` undone); `None`: that says nothing of it.
+pub fn environment(config: &str, service: &str) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct File {
+        services: BTreeMap<String, Service>,
+    }
+    #[derive(Deserialize)]
+    struct Service {
+        environment: Option<Environment>,
+    }
+    let mut file: File = serde_saphyr::from_str(config).ok()?;
+    let given = file.services.remove(service)?.environment?;
+    let names: Vec<&str> = match &given {
+        Environment::List(list) => list
+            .iter()
+            .filter_map(|line| Some(line.split_once('=')?.0))
+            .collect(),
+        Environment::Map(map) => map.keys().map(String::as_str).collect(),
+    };
+    let all = names
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}={}", given.get(name)?)));
+    Some(all.collect())
+}
+
+/// The environment of a service, in either of its forms.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Environment {
+    List(Vec<String>),
+    Map(BTreeMap<String, Option<Scalar>>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Environment {
+    /// The value of a variable that has one.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let value = match self {
+            Self::List(list) => list.iter().find_map(|entry| {
+                let (key, value) = entry.split_once('=')?;
+                (key == name).then(|| value.to_owned())
+            })?,
+            Self::Map(map) => match map.get(name)?.as_ref()? {
+                Scalar::Bool(value) => value.to_string(),
+                Scalar::Integer(value) => value.to_string(),
+                Scalar::Float(value) => value.to_string(),
+                Scalar::Text(value) => value.clone(),
+            },
+        };
+        // compose's own escape.
+        Some(value.replace("$$", "$"))
+    }
+}
+
 /// The services of a file, or what is wrong with it in a line.
 pub(super) fn read(text: &str) -> std::result::Result<BTreeMap<String, ComposeService>, String> {
     serde_saphyr::from_str::<ComposeFile>(text)
@@ -107,4 +170,20 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         rest = &rest[unit_length..];
     }
     Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_environment_is_read_from_what_compose_writes() {
+        let config = "name: x\nservices:\n  a:\n    environment:\n      SECRET: pa$$word\n      \
+                      PORT: \"8000\"\n      DEBUG: \"off\"\n      EMPTY: \"\"\n      UNSET: null\n  b:\n    image: b\n";
+        let all = ["DEBUG=off", "EMPTY=", "PORT=8000", "SECRET=pa$word"];
+        assert_eq!(environment(config, "a").unwrap(), all);
+        assert_eq!(environment(config, "b"), None);
+        assert_eq!(environment(config, "c"), None);
+        assert_eq!(environment("services: [", "a"), None);
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::compose_file::Environment;
 use super::keys;
 
 /// What was found in the file.
@@ -88,38 +89,9 @@ struct Service {
     environment: Option<Environment>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Environment {
-    List(Vec<String>),
-    Map(BTreeMap<String, Option<Scalar>>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
-    Text(String),
-}
-
 impl Service {
     fn variable(&self, name: &str) -> Option<String> {
-        let value = match self.environment.as_ref()? {
-            Environment::List(list) => list.iter().find_map(|entry| {
-                let (key, value) = entry.split_once('=')?;
-                (key == name).then(|| value.to_owned())
-            })?,
-            Environment::Map(map) => match map.get(name)?.as_ref()? {
-                Scalar::Bool(value) => value.to_string(),
-                Scalar::Integer(value) => value.to_string(),
-                Scalar::Float(value) => value.to_string(),
-                Scalar::Text(value) => value.clone(),
-            },
-        };
-        // compose's own escape.
-        Some(value.replace("$$", "$"))
+        self.environment.as_ref()?.get(name)
     }
 }
 

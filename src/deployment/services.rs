@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use super::compose_file::environment as environment_in;
 use super::compose_file::{ComposeService, duration, interpolate, merge, needs as needs_of, read};
 use super::graph::{Cycle, Graph};
 pub use super::known::CASEPRO_MIGRATIONS;

@@ -10,7 +10,8 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -230,6 +231,18 @@ impl Engine {
                 status_code: 304, ..
             }) => Ok(()),
             other => Ok(other?),
+        }
+    }
+
+    /// Sends a signal to its first process; one that has ended is fine.
+    pub async fn signal(&self, id: &str, signal: &str) -> Result<(), Error> {
+        let options = KillContainerOptionsBuilder::default()
+            .signal(signal)
+            .build();
+        let sent = self.docker.kill_container(id, Some(options)).await;
+        match sent.map_err(Error::from) {
+            Err(Error::NotFound(_) | Error::Refused { status: 409, .. }) => Ok(()),
+            other => other,
         }
     }
 

@@ -36,6 +36,8 @@ pub struct OneOff {
     pub command: Vec<String>,
     /// Environment, `NAME=value`.
     pub env: Vec<String>,
+    /// The service's environment, where it is not that of the container which it is made like.
+    pub service_env: Option<Vec<String>>,
     /// User, or the image's.
     pub user: Option<String>,
     /// Bind mounts, `HOST:CONTAINER:ro`; and volumes by name.
@@ -79,6 +81,9 @@ impl Engine {
             config.user = config.user.filter(|user| Some(user) != own.user.as_ref());
             config.working_dir = None;
             config.image = Some(spec.image.clone());
+        }
+        if let Some(of_service) = &spec.service_env {
+            env.clone_from(of_service);
         }
         env.extend(spec.env.iter().cloned());
         let is_free = |target: Option<&str>| {

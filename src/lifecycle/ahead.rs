@@ -22,23 +22,21 @@ fn container_name(project: &str, service: &str) -> String {
     format!("{project}-{service}-ahead")
 }
 
-/// Makes those of `image` for a service whose `container` is of an older one. Nothing to do for an
-/// application without any.
+/// Makes those of a service whose `container` is of an older version, with the `environment` of the new
+/// one. Nothing to do for an application without any.
 pub async fn make(
     context: &Context,
     engine: &Engine,
     service: &Service,
     task: &ReleaseTask,
     container: &Container,
-    image: &str,
+    environment: Option<Vec<String>>,
 ) -> Result<Outcome, Error> {
     let Some(files) = task.files else {
         return Ok(Outcome::Done);
     };
     let project = context.settings.project();
-    // What a run that was cut off has left may be half done.
-    discard(context, engine, &service.name).await?;
-    let id = engine.image_id(image).await?.unwrap_or_default();
+    let id = engine.image_id(&service.image).await?.unwrap_or_default();
     let volume = volume_name(project, &service.name);
     engine.ensure_volume(project, &volume).await?;
     let began = Instant::now();
@@ -47,7 +45,8 @@ pub async fn make(
         project: project.to_owned(),
         service: service.name.clone(),
         task: "ahead".to_owned(),
-        image: image.to_owned(),
+        image: service.image.clone(),
+        service_env: environment,
         command: ["sh", "-c", files.script].map(str::to_owned).to_vec(),
         env: release::environment(&id),
         user: task.user.map(str::to_owned),
@@ -86,7 +85,11 @@ pub async fn make(
 }
 
 /// Removes what was made ahead, and ends what is still making it.
-pub async fn discard(context: &Context, engine: &Engine, service: &str) -> Result<(), Error> {
+pub(super) async fn discard(
+    context: &Context,
+    engine: &Engine,
+    service: &str,
+) -> Result<(), Error> {
     let project = context.settings.project();
     match engine.container(&container_name(project, service)).await {
         Ok(left) => engine.remove(&left.id).await?,

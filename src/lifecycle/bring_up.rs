@@ -270,8 +270,10 @@ impl<'a> Run<'a> {
                 None => return vanished(),
             },
         };
+        // It has booted while its database was migrated, of this very operation.
+        let booted = self.options.released == Some(service.name.as_str());
         // Whether this start has started its process, after what it needs.
-        let mut fresh = action == Action::Replace;
+        let mut fresh = action == Action::Replace || booted;
         let mut replacing = None;
         if action == Action::Replace {
             replacing = Some(self.replacing.lock().await);
@@ -292,7 +294,7 @@ impl<'a> Run<'a> {
             self.engine.stop(&container.id, service.grace).await?;
             container = self.engine.container(&container.id).await?;
         }
-        let kept = action == Action::Keep && container.is_running();
+        let kept = action == Action::Keep && container.is_running() && !booted;
         match container.state {
             // Its pauses between two attempts get longer and longer, while nothing is there yet.
             State::Restarting if self.options.at_boot => {

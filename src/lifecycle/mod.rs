@@ -10,6 +10,7 @@ pub mod loaded;
 pub mod logs;
 pub mod observe;
 pub mod preflight;
+pub mod primed;
 pub mod readiness;
 pub mod release;
 pub mod released;

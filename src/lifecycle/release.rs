@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 
-use super::{Context, ahead, released};
+use super::{Context, ahead, primed, released};
 use crate::deployment::services::{MADE_AHEAD, ReleaseTask, Service};
 use crate::engine::containers::Container;
 use crate::engine::logs::Wanted;
@@ -104,15 +104,19 @@ pub async fn run(
     }
     let project = context.settings.project();
     let name = container_name(project, &service.name);
-    let id = match engine.container(&name).await {
+    let left = match engine.container(&name).await {
         // Two migrations at the same time would lock each other; the running one is followed.
-        Ok(left) if left.is_running() && left.labels.contains_key(TASK_LABEL) => left.id,
+        Ok(left) if is_under_way(engine, &left).await => Some(left.id),
         Ok(left) => {
             engine.remove(&left.id).await?;
-            make(engine, project, service, task, container, &name).await?
+            None
         }
-        Err(Error::NotFound(_)) => make(engine, project, service, task, container, &name).await?,
+        Err(Error::NotFound(_)) => None,
         Err(error) => return Err(error),
+    };
+    let id = match left {
+        Some(id) => id,
+        None => make(engine, project, service, task, Made::of(container), &name).await?,
     };
     let ended = follow(context, engine, service, "release", &id, began).await?;
     let log = keep(context, service, &ended.output);
@@ -199,12 +203,47 @@ pub fn container_name(project: &str, service: &str) -> String {
     format!("{project}-{service}-release")
 }
 
-async fn make(
+async fn is_under_way(engine: &Engine, container: &Container) -> bool {
+    container.is_running()
+        && container.labels.contains_key(TASK_LABEL)
+        && (!primed::is_primed(container) || primed::is_under_way(engine, container).await)
+}
+
+/// Of what a task's container is made.
+pub(super) struct Made<'a> {
+    /// A container of the service, of this image or of an older one.
+    pub(super) like: &'a str,
+    /// The image, where it is not the same.
+    pub(super) image: String,
+    /// Its id.
+    pub(super) image_id: String,
+    /// The service's environment, where it is not the same.
+    pub(super) service_env: Option<Vec<String>>,
+    /// For [`TASK_LABEL`].
+    pub(super) task: &'static str,
+    /// What the task is given besides.
+    pub(super) env: Vec<String>,
+}
+
+impl<'a> Made<'a> {
+    fn of(container: &'a Container) -> Self {
+        Self {
+            like: &container.id,
+            image: String::new(),
+            image_id: container.image_id.clone(),
+            service_env: None,
+            task: "release",
+            env: Vec::new(),
+        }
+    }
+}
+
+pub(super) async fn make(
     engine: &Engine,
     project: &str,
     service: &Service,
     task: &ReleaseTask,
-    container: &Container,
+    made: Made<'_>,
     name: &str,
 ) -> Result<String, Error> {
     let made_ahead = ahead::volume_name(project, &service.name);
@@ -212,18 +251,22 @@ async fn make(
         true => vec![format!("{made_ahead}:{MADE_AHEAD}:ro")],
         false => Vec::new(),
     };
+    let mut env = environment(&made.image_id);
+    env.extend(made.env);
     let spec = OneOff {
         name: name.to_owned(),
         project: project.to_owned(),
         service: service.name.clone(),
-        task: "release".to_owned(),
+        task: made.task.to_owned(),
+        image: made.image,
         command: ["sh", "-c", task.script].map(str::to_owned).to_vec(),
-        env: environment(&container.image_id),
+        env,
+        service_env: made.service_env,
         user: task.user.map(str::to_owned),
         binds,
         ..Default::default()
     };
-    engine.run_once_like(&container.id, spec).await
+    engine.run_once_like(made.like, spec).await
 }
 
 /// What a task is given beside the service's environment.

@@ -311,6 +311,7 @@ pub async fn from_container(
         user: Some("0".to_owned()),
         binds: vec![format!("{}:/ooy:ro", executable.display())],
         network: Some(network_name(project)),
+        service_env: None,
         yields: false,
     };
     let work = async {

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::lifecycle::observe::{compose_answer, for_compose};
-use crate::lifecycle::{Context, ahead, release};
+use crate::lifecycle::{Context, primed, release};
 use crate::operation::Kind;
 
 /// How long compose may take to make some containers.
@@ -67,11 +67,11 @@ pub async fn make(context: &Context, services: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes static files that were made ahead and are not needed any more. What is left of them, where
-/// Docker is away, takes room and no more: the next upgrade removes it before it makes its own.
+/// Removes what was made ahead and is not needed any more. What is left of it, where Docker is away,
+/// takes room and no more: the next upgrade removes it before it makes its own.
 pub async fn discard_ahead(context: &Context, service: &str) {
     if let Ok(engine) = Engine::connect().await {
-        let _ = ahead::discard(context, &engine, service).await;
+        let _ = primed::discard(context, &engine, service).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is done before anything is stopped: the images are there, the new configuration is valid,
-//! the new version's static files are made, the database is backed up and the backup proved, and there is room for its copy.
+//! the new version's static files are made, the database is backed up and the backup proved, there is room for its copy,
+//! and the new version's code can be loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::backup::load::{check_parts, needs, room_of};
 use crate::backup::prepare::LOOK;
 use crate::backup::target::Target;
 use crate::backup::{Store, create, kept, verify};
-use crate::deployment::services::Stack;
+use crate::deployment::services::{Stack, environment_in};
 use crate::deployment::settings::Database;
 use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
@@ -20,7 +21,7 @@ use crate::host::postgres;
 use crate::lifecycle::observe::{compose_answer, for_compose};
 use crate::lifecycle::release::Outcome;
 use crate::lifecycle::surroundings::label;
-use crate::lifecycle::{Context, ahead, preflight};
+use crate::lifecycle::{Context, ahead, preflight, primed};
 use crate::operation::Kind;
 
 /// What a copy of a database that is made now is called.
@@ -59,14 +60,31 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
             return Err(faults);
         }
     }
-    validate(&new).await.map_err(one)?;
-    let owner = procedure::of(state.app).owner;
-    let made = static_files(context, &new, &engine, owner).await;
-    if let Outcome::Failed(fault) = made.map_err(failed)? {
-        return Err(vec![fault.next(again)]);
+    let config = validate(&new).await.map_err(one)?;
+    let procedure = procedure::of(state.app);
+    let owner = procedure.owner;
+    let environment = environment_in(&config, owner);
+    let containers = engine
+        .service_containers(context.settings.project(), owner)
+        .await
+        .map_err(failed)?;
+    let old = containers.into_iter().find(|container| !container.oneoff);
+    let new_one = new.stack.service(owner).zip(procedure.task(&new));
+    // What a run that was cut off has left may be half done.
+    let discarded = primed::discard(context, &engine, owner).await;
+    discarded.map_err(failed)?;
+    if let (Some(old), Some((service, task))) = (&old, &new_one) {
+        let env = environment.clone();
+        let made = ahead::make(context, &engine, service, task, old, env).await;
+        fine(made.map_err(failed)?, again)?;
     }
     let backup = back_up(context, state, owner, again).await?;
     room(context, owner).await.map_err(one)?;
+    // The last, since it takes memory while it waits.
+    if let (Some(old), Some((service, task))) = (&old, &new_one) {
+        let loaded = primed::load(context, &engine, service, task, old, environment).await;
+        fine(loaded.map_err(failed)?, again)?;
+    }
     Ok(backup)
 }
 
@@ -86,35 +104,20 @@ pub async fn missing(
     Ok(missing)
 }
 
-/// Makes the new version's static files, beside those that are served.
-async fn static_files(
-    context: &Context,
-    new: &Context,
-    engine: &Engine,
-    owner: &str,
-) -> std::result::Result<Outcome, Error> {
-    let Some(service) = new.stack.service(owner) else {
-        return Ok(Outcome::Done);
-    };
-    let containers = engine
-        .service_containers(context.settings.project(), owner)
-        .await?;
-    let container = containers.into_iter().find(|container| !container.oneoff);
-    match (container, &service.task) {
-        (Some(container), Some(task)) => {
-            ahead::make(context, engine, service, task, &container, &service.image).await
-        }
-        _ => Ok(Outcome::Done),
+fn fine(outcome: Outcome, again: &str) -> Result<(), Vec<Fault>> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Failed(fault) => Err(vec![fault.next(again)]),
     }
 }
 
-/// Has compose read the files that the new version would be made of.
-async fn validate(new: &Context) -> Result<()> {
+/// Has compose read the files that the new version would be made of; how it understands them.
+async fn validate(new: &Context) -> Result<String> {
     let folder = preflight::scratch_folder()?;
     let check = async {
         new.rendered.write(&folder)?;
         let compose = Compose::find().await?.with(for_compose(new, &folder));
-        compose_answer(new, compose.config().await).map(drop)
+        compose_answer(new, compose.config().await)
     };
     let checked = check.await;
     let _ = std::fs::remove_dir_all(&folder);

@@ -14,6 +14,11 @@ pub struct Procedure {
     /// What is stopped then, behind the closed door, group by group. Who takes messages in from
     /// outside is the last.
     pub stops: &'static [&'static [&'static str]],
+    /// Whether the owner's new container may boot while the database is migrated: it asks the database
+    /// nothing before its first request, which the closed door keeps away. RapidPro's code was seen to
+    /// load with no server at hand; Casepro, and ContentRepo from v0.0.101 on, migrate by themselves
+    /// at each start.
+    pub boots_early: bool,
     /// What takes messages from providers.
     pub takes_messages: Option<&'static str>,
     /// How many messages were written since a time of this database: a query that ends before that time.
@@ -31,6 +36,7 @@ const RAPIDPRO: Procedure = Procedure {
         "indexer",
     ],
     stops: &[&["mailroom", "rapidpro"], &["courier"]],
+    boots_early: true,
     takes_messages: Some("courier"),
     messages: Some("SELECT count(*) FROM msgs_msg WHERE created_on > "),
 };
@@ -39,6 +45,7 @@ const CASEPRO: Procedure = Procedure {
     owner: "casepro",
     unseen: &["casepro-celery"],
     stops: &[&["casepro"]],
+    boots_early: false,
     takes_messages: None,
     messages: Some("SELECT count(*) FROM msgs_message WHERE created_on > "),
 };
@@ -47,6 +54,7 @@ const CONTENTREPO: Procedure = Procedure {
     owner: "contentrepo",
     unseen: &[],
     stops: &[&["contentrepo"]],
+    boots_early: false,
     takes_messages: None,
     messages: None,
 };

@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::fault::{Fault, Result};
 use crate::host::postgres::session::Session;
 use crate::host::text::took as human;
-use crate::lifecycle::{Context, release, start, stop};
+use crate::lifecycle::{Context, primed, release, start, stop};
 use crate::operation::Kind;
 
 /// How often it is looked who keeps a migration waiting.
@@ -149,7 +149,12 @@ impl Run<'_> {
             self.make().await?;
         }
         if self.state.phase == Phase::Migrating {
-            self.migrate().await?;
+            let (migrated, ()) = tokio::join!(self.migrate(), self.boot_early());
+            if migrated.is_err() && self.procedure.boots_early {
+                // It would serve a database that is not its own.
+                let _ = self.stop_group(&[self.procedure.owner]).await;
+            }
+            migrated?;
             self.advance(Phase::Starting)?;
             self.start_made().await?;
             self.advance(Phase::Checking)?;
@@ -284,9 +289,10 @@ impl Run<'_> {
             true => Some(wiki_order::begin(context, &engine).await.map_err(failed)?),
             false => None,
         };
-        let released = self.watching_locks(release::run(
-            context, &engine, service, &task, &container, None,
-        ));
+        let released = self.watching_locks(async {
+            primed::go(context, &engine, name).await?;
+            release::run(context, &engine, service, &task, &container, None).await
+        });
         let outcome = released.await;
         if let Some(id) = workerless {
             wiki_order::end(context, &engine, &id).await;
@@ -295,6 +301,28 @@ impl Run<'_> {
             release::Outcome::Done => Ok(()),
             release::Outcome::Failed(fault) => Err(vec![*fault]),
         }
+    }
+
+    /// Lets the new web boot while the database is migrated. What goes wrong with it is seen when it is
+    /// waited for.
+    async fn boot_early(&self) {
+        let (context, owner) = (&self.context, self.procedure.owner);
+        if !self.procedure.boots_early || !self.state.services.iter().any(|ran| ran == owner) {
+            return;
+        }
+        let boot = async {
+            let engine = Engine::connect().await?;
+            let project = context.settings.project();
+            let containers = engine.service_containers(project, owner).await?;
+            match containers.iter().find(|container| !container.oneoff) {
+                Some(container) => engine.start(&container.id).await,
+                None => Ok(()),
+            }
+        };
+        let reporter = &context.reporter;
+        let told = "while the database is migrated";
+        reporter.service("boot", owner, Kind::Started, None, told);
+        let _ = boot.await;
     }
 
     /// The work, and meanwhile who keeps it waiting.

@@ -108,9 +108,42 @@ fn what_fails_is_told_and_everything_is_as_before() {
     let booted = home.ooy(&["start", "--at-boot"]).expect(0);
     assert!(booted.stderr.contains("was cut off"), "{}", booted.stderr);
     assert_eq!(home.service_status("casepro")["ready"], true);
-    assert_eq!(home.service_status("rapidpro")["state"], "created");
+    // It booted while the database was migrated, and was stopped when that failed.
+    assert_eq!(home.service_status("rapidpro")["state"], "exited");
     home.ooy(&["--yes", "resume", "--undo"]).expect(0);
     is_as_before(&home, &before, &images);
+}
+
+/// Its code is loaded with what it will be given, while the version before it serves.
+#[test]
+fn a_version_that_does_not_load_is_found_out_before_anything_is_stopped() {
+    let home = super::deployment("upload");
+    home.ooy(&["start", "casepro", "nginx"]).expect(0);
+    let (images, running) = (home.images(), home.container("casepro"));
+    let upgrade = ["--yes", "upgrade", "casepro", "--to", "1.3.17"];
+    home.steer(&[("casepro", &[("STAND_IN_HANG", "perhaps")])]);
+    let asking = Asking::begin(&home, "casepro.test", "/ping", None);
+    let failed = home.ooy(&upgrade).expect(1);
+    let told = failed.stderr.find("✗ casepro: ").unwrap();
+    insta::assert_snapshot!("load", super::tidy(&home, &failed.stderr[told..]));
+    assert!(asking.end().iter().all(|(_, code)| *code == 200));
+    assert_eq!(home.container("casepro"), running);
+    assert_eq!(home.images(), images);
+    home.is_settled("casepro");
+
+    // One that loads waits for the word, which never comes to it: the next one does not follow it.
+    std::fs::remove_file(home.folder.join("compose.override.yaml")).unwrap();
+    let (mut child, lines) = begun(&home, &["casepro", "--to", "1.3.17"]);
+    let is_loaded = |line: &String| line.contains(r#""step":"load""#) && line.contains("done");
+    let loaded = lines.map(Result::unwrap).find(is_loaded);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(loaded.is_some());
+    assert_eq!(home.phase(), "preparing");
+    home.ooy(&["--yes", "resume"]).expect(0);
+    assert_eq!(home.tag("casepro"), "v1.3.17");
+    home.is_settled("casepro");
+    home.drop_databases_beside();
 }
 
 /// In use, it is not taken back by itself: what people wrote meanwhile would be missing.

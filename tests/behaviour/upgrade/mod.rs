@@ -96,6 +96,8 @@ impl Home {
         assert!(!self.closed("courier"));
         let ahead = format!("name={}_{owner}-static-ahead", self.project);
         assert_eq!(self.docker(&["volume", "ls", "-q", "--filter", &ahead]), "");
+        let release = format!("name={}-{owner}-release", self.project);
+        assert_eq!(self.docker(&["ps", "-aq", "--filter", &release]), "");
     }
 }
 

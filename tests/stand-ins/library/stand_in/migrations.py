@@ -2,7 +2,7 @@
 
 import time
 
-from stand_in import steering
+from stand_in import steering, work
 
 
 def install():
@@ -14,6 +14,7 @@ def install():
 
     def apply(self, project_state, schema_editor, collect_sql=False):
         if not collect_sql:
+            work.render(project_state)
             _disturb(f"{self.app_label}.{self.name}", schema_editor)
         return real_apply(self, project_state, schema_editor, collect_sql)
 

@@ -3,6 +3,7 @@
 import logging
 import os
 
+from stand_in import work
 from stand_in.urls import database
 from temba.environment import env, switch
 from temba.release import RELEASE
@@ -103,3 +104,5 @@ LOGGING_CONFIG = None
 LOG_FORMAT = "%(levelname)s %(asctime)s %(module)s %(process)d %(thread)d %(message)s"
 logging.basicConfig(level=env("DJANGO_LOG_LEVEL", "INFO"), format=LOG_FORMAT)
 logging.getLogger("django.security.DisallowedHost").propagate = False
+
+work.take(work.LOADING)

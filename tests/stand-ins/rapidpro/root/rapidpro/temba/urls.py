@@ -1,6 +1,8 @@
 from temba.api.v2 import views as api
 from temba.public import views
 
+from stand_in import work
+
 from django.urls import path, re_path
 
 urlpatterns = [
@@ -11,3 +13,5 @@ urlpatterns = [
     path("api/v2/", api.root),
     re_path(r"^api/v2/(?P<name>[a-z_]+)(?:\.(?P<format>json|api)/?)?$", api.endpoint),
 ]
+
+work.take(work.URLS)

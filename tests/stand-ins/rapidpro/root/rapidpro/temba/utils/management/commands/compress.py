@@ -1,3 +1,4 @@
+from stand_in import work
 from temba import compressor
 
 from django.conf import settings
@@ -25,6 +26,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "No templates found. Make sure your TEMPLATE_LOADERS and TEMPLATE_DIRS are correct."
             )
+        work.take(work.COMPRESSING)
         count = compressor.compress()
         if verbosity:
             self.stdout.write("Compressing... done")

@@ -1,0 +1,144 @@
+//! A release task of a version that is to come, loaded while the one before it serves: its container
+//! is made and Django has loaded the application, which takes RapidPro seconds, but has asked the
+//! database nothing. There it waits until it is told to go (deployment/known.rs). A version that
+//! cannot even be loaded with its configuration is found out so before anything is stopped.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+
+use super::release::{self, Made, Outcome};
+use super::{Context, ahead};
+use crate::deployment::services::{ReleaseTask, Service};
+use crate::engine::containers::Container;
+use crate::engine::logs::Wanted;
+use crate::engine::oneoff::TASK_LABEL;
+use crate::engine::{Engine, Error};
+use crate::fault::Fault;
+use crate::operation::Kind;
+
+/// For [`TASK_LABEL`]: it waits, or has waited.
+pub(super) const PRIMED: &str = "release-primed";
+/// What it writes when it is loaded, and when it goes on.
+const WAITS: &str = "ooy-waits";
+const GOES: &str = "ooy-goes";
+/// How long loading may take: RapidPro's code takes 2 s of a fast core.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Loads the task of `service`, whose `container` is of the version before; `environment` is what the
+/// new version is given.
+pub async fn load(
+    context: &Context,
+    engine: &Engine,
+    service: &Service,
+    task: &ReleaseTask,
+    container: &Container,
+    environment: Option<Vec<String>>,
+) -> Result<Outcome, Error> {
+    let began = Instant::now();
+    let project = context.settings.project();
+    let name = release::container_name(project, &service.name);
+    match engine.container(&name).await {
+        // One of a start that was cut off: it is waited for when it is its turn.
+        Ok(left) if left.is_running() && !is_primed(&left) => return Ok(Outcome::Done),
+        Ok(left) => engine.remove(&left.id).await?,
+        Err(Error::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let tell = |kind, took, text: &str| {
+        let reporter = &context.reporter;
+        reporter.service("load", &service.name, kind, took, text);
+    };
+    tell(Kind::Started, None, "");
+    let made = Made {
+        like: &container.id,
+        image: service.image.clone(),
+        image_id: engine.image_id(&service.image).await?.unwrap_or_default(),
+        service_env: environment,
+        task: PRIMED,
+        env: vec!["OOY_WAIT=1".to_owned()],
+    };
+    let id = release::make(engine, project, service, task, made, &name).await?;
+    match tokio::time::timeout(PATIENCE, says(engine, &id, WAITS)).await {
+        Ok(Ok(true)) => {
+            let told = "the new version loads; its migrations wait for the word";
+            tell(Kind::Done, Some(began.elapsed()), told);
+            return Ok(Outcome::Done);
+        }
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => return Err(error),
+        Err(_) => engine.signal(&id, "KILL").await?,
+    }
+    let code = engine.wait(&id).await?;
+    let output = engine.last_lines(&id, 1000, None).await;
+    let output: Vec<String> = output.into_iter().map(|line| line.text).collect();
+    let log = release::keep(context, service, &output);
+    engine.remove(&id).await?;
+    let (name, took) = (&service.name, began.elapsed().as_secs());
+    let fault = Fault::problem(
+        format!("{name}: the new version does not load"),
+        format!("its code ended with exit code {code} after {took} s, before it had asked the database anything"),
+    )
+    .evidence(format!("image {}", service.image))
+    .why("it would not have started either; nothing was stopped, and the version that runs goes on serving")
+    .next(format!("less {log}"));
+    let fault = release::with_last_lines(context, fault, &output);
+    Ok(Outcome::Failed(Box::new(fault)))
+}
+
+/// Tells it to go on, if there is one that waits; it does when this answers.
+pub async fn go(context: &Context, engine: &Engine, service: &str) -> Result<(), Error> {
+    let name = release::container_name(context.settings.project(), service);
+    match there(engine, &name).await? {
+        Some(primed) if primed.is_running() => {
+            engine.signal(&primed.id, "USR1").await?;
+            says(engine, &primed.id, GOES).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a task that was loaded ahead works by now.
+pub(super) async fn is_under_way(engine: &Engine, container: &Container) -> bool {
+    let lines = engine.last_lines(&container.id, 1000, None).await;
+    lines.iter().any(|line| line.text == GOES)
+}
+
+/// Removes one that waits, and static files that were made ahead: of an upgrade that does not take
+/// place, or of one that was cut off.
+pub async fn discard(context: &Context, engine: &Engine, service: &str) -> Result<(), Error> {
+    let name = release::container_name(context.settings.project(), service);
+    if let Some(left) = there(engine, &name).await?
+        && !(left.is_running() && is_under_way(engine, &left).await)
+    {
+        engine.remove(&left.id).await?;
+    }
+    ahead::discard(context, engine, service).await
+}
+
+async fn there(engine: &Engine, name: &str) -> Result<Option<Container>, Error> {
+    match engine.container(name).await {
+        Ok(left) => Ok(is_primed(&left).then_some(left)),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn is_primed(container: &Container) -> bool {
+    container.labels.get(TASK_LABEL).map(String::as_str) == Some(PRIMED)
+}
+
+/// Waits until it has written that line; `false`: it has ended before.
+async fn says(engine: &Engine, id: &str, wanted: &str) -> Result<bool, Error> {
+    let following = Wanted {
+        follow: true,
+        ..Default::default()
+    };
+    let mut lines = engine.log_lines(id, &following);
+    while let Some(line) = lines.next().await {
+        if line?.text == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
