@@ -7,6 +7,7 @@
 # files and migrations (tests/stand-ins/library/stand_in/work.py).
 
 upgrade_rounds=${OOY_BENCH_ROUNDS:-3}
+busy_rounds=${OOY_BENCH_BUSY_ROUNDS:-$upgrade_rounds}
 kind=light
 token=bbbb0000bbbb0000bbbb0000bbbb0000bbbb0000
 
@@ -28,16 +29,11 @@ full_work() {
   overhear
 }
 
-# asked NAME PATH WANTED [DATA]: asks until told to stop; a line for each answer: time, and whether it
-# was the wanted one.
+# asked NAME PATH WANTED [DATA]: asks until told to stop.
 asked() {
-  local code
-  while [[ ! -e $work/enough ]]; do
-    code=$(curl -sk -o /dev/null -w '%{http_code}' --max-time 5 --resolve "rapidpro.bench.invalid:$https_port:127.0.0.1" \
-      ${4:+-d "$4"} "https://rapidpro.bench.invalid:$https_port$2" || true)
-    echo "$EPOCHREALTIME $([[ $code == "$3" ]] && echo yes || echo no)" >>"$work/asked-$1"
-    sleep 0.02
-  done
+  local name=$1
+  shift
+  "$root/benches/load/asker.py" "$https_port" rapidpro.bench.invalid "$1" "$2" "$work/asked-$name" "$work/enough" "${@:3}"
 }
 # away NAME: microseconds without a right answer, all times together: each from the last right one before
 # to the first right one after.
@@ -101,13 +97,13 @@ upgrade_report() {
     echo '## upgrade'
     echo
     echo "\`scripts/bench upgrade\`, $(date +%F). $(machine)"
-    echo "$upgrade_rounds rounds, the sides in turns.$([[ ! -e $work/restless ]] || echo " **The machine was not idle** before some.")"
+    echo "Rounds: $upgrade_rounds with a small RapidPro, $busy_rounds with one as busy as the real one; the sides in turns.$([[ ! -e $work/restless ]] || echo " **The machine was not idle** before some.")"
     echo
     echo "Peer: the wiki's fourteen steps from RapidPro 6.4.8 to 7.0.4, run by \`benches/load/wiki-upgrade.sh\` without a pause, on the"
     echo 'same images; without a backup, a check or a way back, which the wiki leaves to the reader. Its rapidpro is started as in'
     echo "the wiki's compose file, by the image's startup.sh (which is not told when it should end, and is killed after the 10 s that"
     echo 'compose gives by default), and nothing waits for health checks, which that file has none of. Asked through nginx every'
-    echo '20 ms: the sum of the times from the last right answer before a wrong one to the first right one after it.'
+    echo '20 ms (benches/load/asker.py): the sum of the times from the last right answer before a wrong one to the first right one after it.'
     echo
     echo "The stand-in of RapidPro is small: a dozen static files, six migrations. *As busy as the real one* means that the same stand-in"
     echo 'keeps the processor as long as the code of RapidPro 7.0.4 did when it was run by itself (AMD EPYC, Python 3.9, the'
@@ -139,8 +135,8 @@ bench_upgrade() {
   # In this shell: what it sets is for the rounds that follow.
   kind=full
   step 'RapidPro as busy as the real one' full_work
-  for number in $(seq "$upgrade_rounds"); do
-    step "round $number of $upgrade_rounds, as busy" upgrade_round "$number"
+  for number in $(seq "$busy_rounds"); do
+    step "round $number of $busy_rounds, as busy" upgrade_round "$number"
   done
   step 'BENCHMARKS.md' upgrade_report
 }

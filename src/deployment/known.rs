@@ -227,6 +227,11 @@ const CONTENTREPO_RELEASE: ReleaseTask = ReleaseTask {
     }),
 };
 
+/// Whose first process is uWSGI's master: told to end, it tells its workers, and looks whether they have
+/// ended only once a second, or when a signal comes (core/master.c of 2.0; that it is told once more
+/// changes nothing: `kill_them_all` returns at once when it is dying).
+pub const OF_UWSGI: &[&str] = &["rapidpro"];
+
 /// The twelve, in the order in which they are shown: what people see first, what it stands on
 /// after it.
 pub(super) const KNOWN: &[Known] = &[

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub use super::compose_file::environment as environment_in;
 use super::compose_file::{ComposeService, duration, interpolate, merge, needs as needs_of, read};
 use super::graph::{Cycle, Graph};
-pub use super::known::CASEPRO_MIGRATIONS;
 use super::known::KNOWN;
+pub use super::known::{CASEPRO_MIGRATIONS, OF_UWSGI};
 use super::settings::Settings;
 use crate::fault::{Fault, Result};
 

@@ -3,8 +3,13 @@
 //! that others wait for. So they take turns, the most awaited first.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+/// How long it is waited for others that want a turn at the same moment: what the most awaited one needs
+/// is often up already, and only has to be looked at, while those that need nothing are here at once.
+const LINING_UP: Duration = Duration::from_millis(10);
 
 /// Hands out turns; for futures of one thread.
 pub struct Turns {
@@ -28,37 +33,37 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn. The greater `weight` goes first, of equals who came first.
+    /// Waits for a turn. Of all that have lined up the greatest `weight` goes first, of equals who came
+    /// first.
     pub async fn take(&self, weight: usize) -> Turn<'_> {
-        if self.free.get() > 0 {
-            self.free.set(self.free.get() - 1);
-        } else {
-            let (sender, receiver) = oneshot::channel();
-            self.waiting.borrow_mut().push((weight, sender));
-            // The sender is dropped with these turns only, and then nobody waits.
-            let _ = receiver.await;
-        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().push((weight, sender));
+        tokio::time::sleep(LINING_UP).await;
+        self.hand_out();
+        // The sender is dropped with these turns only, and then nobody waits.
+        let _ = receiver.await;
         Turn(self)
     }
 
-    fn pass_on(&self) {
+    fn hand_out(&self) {
         let mut waiting = self.waiting.borrow_mut();
-        while let Some(next) = (0..waiting.len())
-            .rev()
-            .max_by_key(|index| waiting[*index].0)
+        while self.free.get() > 0
+            && let Some(next) = (0..waiting.len())
+                .rev()
+                .max_by_key(|index| waiting[*index].0)
         {
             // One that waits no longer is passed over.
             if waiting.remove(next).1.send(()).is_ok() {
-                return;
+                self.free.set(self.free.get() - 1);
             }
         }
-        self.free.set(self.free.get() + 1);
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.pass_on();
+        self.0.free.set(self.0.free.get() + 1);
+        self.0.hand_out();
     }
 }
 
@@ -73,7 +78,7 @@ mod tests {
         let turns = Turns::new(1);
         let order = RefCell::new(Vec::new());
         join_all(
-            [("first", 0), ("low", 1), ("high", 3), ("low too", 1)].map(|(name, weight)| {
+            [("least", 0), ("low", 1), ("high", 3), ("low too", 1)].map(|(name, weight)| {
                 let (turns, order) = (&turns, &order);
                 async move {
                     let turn = turns.take(weight).await;
@@ -84,7 +89,7 @@ mod tests {
             }),
         )
         .await;
-        assert_eq!(*order.borrow(), ["first", "high", "low", "low too"]);
+        assert_eq!(*order.borrow(), ["high", "low", "low too", "least"]);
         assert_eq!(turns.free.get(), 1);
     }
 }
