@@ -40,7 +40,7 @@ pub async fn load(
     let name = release::container_name(project, &service.name);
     match engine.container(&name).await {
         // One of a start that was cut off: it is waited for when it is its turn.
-        Ok(left) if left.is_running() && !is_primed(&left) => return Ok(Outcome::Done),
+        Ok(left) if release::is_under_way(engine, &left).await? => return Ok(Outcome::Done),
         Ok(left) => engine.remove(&left.id).await?,
         Err(Error::NotFound(_)) => {}
         Err(error) => return Err(error),
@@ -59,7 +59,7 @@ pub async fn load(
         env: vec!["OOY_WAIT=1".to_owned()],
     };
     let id = release::make(engine, project, service, task, made, &name).await?;
-    match tokio::time::timeout(PATIENCE, says(engine, &id, WAITS)).await {
+    match tokio::time::timeout(PATIENCE, says(engine, &id, WAITS, true)).await {
         Ok(Ok(true)) => {
             let told = "the new version loads; its migrations wait for the word";
             tell(Kind::Done, Some(began.elapsed()), told);
@@ -92,16 +92,16 @@ pub async fn go(context: &Context, engine: &Engine, service: &str) -> Result<(),
     match there(engine, &name).await? {
         Some(primed) if primed.is_running() => {
             engine.signal(&primed.id, "USR1").await?;
-            says(engine, &primed.id, GOES).await.map(drop)
+            says(engine, &primed.id, GOES, true).await.map(drop)
         }
         _ => Ok(()),
     }
 }
 
-/// Whether a task that was loaded ahead works by now.
-pub(super) async fn is_under_way(engine: &Engine, container: &Container) -> bool {
-    let lines = engine.last_lines(&container.id, 1000, None).await;
-    lines.iter().any(|line| line.text == GOES)
+/// Whether a task that was loaded ahead was told to go: looked for from the start of its log, since
+/// migrations may have written any number of lines since.
+pub(super) async fn went(engine: &Engine, container: &Container) -> Result<bool, Error> {
+    says(engine, &container.id, GOES, false).await
 }
 
 /// Removes one that waits, and static files that were made ahead: of an upgrade that does not take
@@ -109,7 +109,7 @@ pub(super) async fn is_under_way(engine: &Engine, container: &Container) -> bool
 pub async fn discard(context: &Context, engine: &Engine, service: &str) -> Result<(), Error> {
     let name = release::container_name(context.settings.project(), service);
     if let Some(left) = there(engine, &name).await?
-        && !(left.is_running() && is_under_way(engine, &left).await)
+        && !release::is_under_way(engine, &left).await?
     {
         engine.remove(&left.id).await?;
     }
@@ -128,15 +128,15 @@ pub(super) fn is_primed(container: &Container) -> bool {
     container.labels.get(TASK_LABEL).map(String::as_str) == Some(PRIMED)
 }
 
-/// Waits until it has written that line; `false`: it has ended before.
-async fn says(engine: &Engine, id: &str, wanted: &str) -> Result<bool, Error> {
-    let following = Wanted {
-        follow: true,
+/// Whether it has written that line; with `follow` it is waited for until it has, or has ended.
+async fn says(engine: &Engine, id: &str, line: &str, follow: bool) -> Result<bool, Error> {
+    let wanted = Wanted {
+        follow,
         ..Default::default()
     };
-    let mut lines = engine.log_lines(id, &following);
-    while let Some(line) = lines.next().await {
-        if line?.text == wanted {
+    let mut lines = engine.log_lines(id, &wanted);
+    while let Some(written) = lines.next().await {
+        if written?.text == line {
             return Ok(true);
         }
     }

@@ -106,7 +106,7 @@ pub async fn run(
     let name = container_name(project, &service.name);
     let left = match engine.container(&name).await {
         // Two migrations at the same time would lock each other; the running one is followed.
-        Ok(left) if is_under_way(engine, &left).await => Some(left.id),
+        Ok(left) if is_under_way(engine, &left).await? => Some(left.id),
         Ok(left) => {
             engine.remove(&left.id).await?;
             None
@@ -203,10 +203,11 @@ pub fn container_name(project: &str, service: &str) -> String {
     format!("{project}-{service}-release")
 }
 
-async fn is_under_way(engine: &Engine, container: &Container) -> bool {
-    container.is_running()
+/// Whether it is a task that works: it runs, and does not wait to be told to go.
+pub(super) async fn is_under_way(engine: &Engine, container: &Container) -> Result<bool, Error> {
+    Ok(container.is_running()
         && container.labels.contains_key(TASK_LABEL)
-        && (!primed::is_primed(container) || primed::is_under_way(engine, container).await)
+        && (!primed::is_primed(container) || primed::went(engine, container).await?))
 }
 
 /// Of what a task's container is made.

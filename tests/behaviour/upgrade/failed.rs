@@ -146,6 +146,42 @@ fn a_version_that_does_not_load_is_found_out_before_anything_is_stopped() {
     home.drop_databases_beside();
 }
 
+/// However much it has written since it was told to go.
+#[test]
+fn a_migration_that_goes_on_without_ooy_is_followed_and_not_begun_again() {
+    let home = super::deployment("upfollow");
+    home.ooy(&["start", "casepro"]).expect(0);
+    home.steer(&[("casepro", &[("STAND_IN_MIGRATION_SECONDS", "4")])]);
+    let began = home.docker(&["system", "info", "--format", "{{.SystemTime}}"]);
+    let (mut child, lines) = begun(&home, &["casepro", "--to", "1.3.17"]);
+    let migrates = |line: &String| line.contains("migrating 0/2");
+    let migrating = lines.map(Result::unwrap).find(migrates);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(migrating.is_some());
+    let release = format!("{}-casepro-release", home.project);
+    home.docker(&["exec", &release, "sh", "-c", "seq 3000 >/proc/1/fd/1"]);
+    home.ooy(&["--yes", "resume"]).expect(0);
+    let until = home.docker(&["system", "info", "--format", "{{.SystemTime}}"]);
+    let made = home.docker(&[
+        "events",
+        "--since",
+        &began,
+        "--until",
+        &until,
+        "--filter",
+        "event=create",
+        "--filter",
+        &format!("container={release}"),
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert_eq!(made, "create");
+    assert_eq!(home.tag("casepro"), "v1.3.17");
+    home.is_settled("casepro");
+    home.drop_databases_beside();
+}
+
 /// In use, it is not taken back by itself: what people wrote meanwhile would be missing.
 #[test]
 fn a_part_that_dies_after_the_upgrade_is_told_with_its_way_back() {
