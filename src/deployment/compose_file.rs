@@ -40,17 +40,11 @@ pub fn environment(config: &str, service: &str) -> Option<Vec<String>> {
     }
     let mut file: File = serde_saphyr::from_str(config).ok()?;
     let given = file.services.remove(service)?.environment?;
-    let names: Vec<&str> = match &given {
-        Environment::List(list) => list
-            .iter()
-            .filter_map(|line| Some(line.split_once('=')?.0))
-            .collect(),
-        Environment::Map(map) => map.keys().map(String::as_str).collect(),
-    };
-    let all = names
+    let lines = given
+        .all()
         .into_iter()
-        .filter_map(|name| Some(format!("{name}={}", given.get(name)?)));
-    Some(all.collect())
+        .map(|(name, value)| format!("{name}={value}"));
+    Some(lines.collect())
 }
 
 /// The environment of a service, in either of its forms.
@@ -71,22 +65,39 @@ pub(super) enum Scalar {
 }
 
 impl Environment {
+    /// The variables that have a value, and their values.
+    pub(super) fn all(&self) -> Vec<(&str, String)> {
+        // compose's own escape.
+        let value = |text: &str| text.replace("$$", "$");
+        match self {
+            Self::List(list) => list
+                .iter()
+                .filter_map(|entry| entry.split_once('='))
+                .map(|(name, text)| (name, value(text)))
+                .collect(),
+            Self::Map(map) => map
+                .iter()
+                .filter_map(|(name, given)| Some((name.as_str(), value(&given.as_ref()?.text()))))
+                .collect(),
+        }
+    }
+
     /// The value of a variable that has one.
     pub(super) fn get(&self, name: &str) -> Option<String> {
-        let value = match self {
-            Self::List(list) => list.iter().find_map(|entry| {
-                let (key, value) = entry.split_once('=')?;
-                (key == name).then(|| value.to_owned())
-            })?,
-            Self::Map(map) => match map.get(name)?.as_ref()? {
-                Scalar::Bool(value) => value.to_string(),
-                Scalar::Integer(value) => value.to_string(),
-                Scalar::Float(value) => value.to_string(),
-                Scalar::Text(value) => value.clone(),
-            },
-        };
-        // compose's own escape.
-        Some(value.replace("$$", "$"))
+        let mut all = self.all().into_iter();
+        all.find(|(given, _)| *given == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl Scalar {
+    fn text(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(value) => value.clone(),
+        }
     }
 }
 

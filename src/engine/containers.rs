@@ -188,6 +188,16 @@ impl Engine {
         .await
     }
 
+    /// The one that compose made for a service, no one-off; `None`: there is none.
+    pub async fn service_container(
+        &self,
+        project: &str,
+        service: &str,
+    ) -> Result<Option<Container>, Error> {
+        let all = self.service_containers(project, service).await?;
+        Ok(all.into_iter().find(|container| !container.oneoff))
+    }
+
     async fn labelled(&self, labels: Vec<String>) -> Result<Vec<Container>, Error> {
         let filters = HashMap::from([("label", labels)]);
         let options = ListContainersOptionsBuilder::default()
@@ -195,15 +205,12 @@ impl Engine {
             .filters(&filters)
             .build();
         let listed = self.docker.list_containers(Some(options)).await?;
-        let inspected = try_join_all(listed.into_iter().filter_map(|summary| summary.id).map(
-            |id| async move {
-                match self.container(&id).await {
-                    Ok(container) => Ok(Some(container)),
-                    Err(Error::NotFound(_)) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            },
-        ))
+        let inspected = try_join_all(
+            listed
+                .into_iter()
+                .filter_map(|summary| summary.id)
+                .map(|id| async move { self.find_container(&id).await }),
+        )
         .await?;
         let mut containers: Vec<Container> = inspected.into_iter().flatten().collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -213,6 +220,15 @@ impl Engine {
     /// One container, by id or name.
     pub async fn container(&self, id: &str) -> Result<Container, Error> {
         Ok(read(self.docker.inspect_container(id, None).await?))
+    }
+
+    /// The same; `None`: there is none.
+    pub async fn find_container(&self, id: &str) -> Result<Option<Container>, Error> {
+        match self.container(id).await {
+            Ok(container) => Ok(Some(container)),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts it; one that runs already is fine.

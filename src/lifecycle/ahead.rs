@@ -22,16 +22,21 @@ fn container_name(project: &str, service: &str) -> String {
     format!("{project}-{service}-ahead")
 }
 
-/// Makes those of a service whose `container` is of an older version, with the `environment` of the new
-/// one. Nothing to do for an application without any.
-pub async fn make(
-    context: &Context,
-    engine: &Engine,
-    service: &Service,
-    task: &ReleaseTask,
-    container: &Container,
-    environment: Option<Vec<String>>,
-) -> Result<Outcome, Error> {
+/// A version that is to come.
+pub struct Coming<'a> {
+    /// The service as that version has it.
+    pub service: &'a Service,
+    /// Its release task.
+    pub task: ReleaseTask,
+    /// The container of the version before.
+    pub before: Container,
+    /// What the new one is given (`NAME=value`); `None`: as the one before.
+    pub environment: Option<Vec<String>>,
+}
+
+/// Makes those of a version that is to come. Nothing to do for an application without any.
+pub async fn make(context: &Context, engine: &Engine, to: &Coming<'_>) -> Result<Outcome, Error> {
+    let (service, task) = (to.service, &to.task);
     let Some(files) = task.files else {
         return Ok(Outcome::Done);
     };
@@ -46,7 +51,7 @@ pub async fn make(
         service: service.name.clone(),
         task: "ahead".to_owned(),
         image: service.image.clone(),
-        service_env: environment,
+        service_env: to.environment.clone(),
         command: ["sh", "-c", files.script].map(str::to_owned).to_vec(),
         env: release::environment(&id),
         user: task.user.map(str::to_owned),
@@ -54,7 +59,7 @@ pub async fn make(
         yields: true,
         ..Default::default()
     };
-    let id = engine.run_once_like(&container.id, spec).await?;
+    let id = engine.run_once_like(&to.before.id, spec).await?;
     let ended = release::follow(context, engine, service, "static", &id, began).await?;
     engine.remove(&id).await?;
     if ended.code == 0 {
@@ -91,10 +96,9 @@ pub(super) async fn discard(
     service: &str,
 ) -> Result<(), Error> {
     let project = context.settings.project();
-    match engine.container(&container_name(project, service)).await {
-        Ok(left) => engine.remove(&left.id).await?,
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
+    let making = container_name(project, service);
+    if let Some(left) = engine.find_container(&making).await? {
+        engine.remove(&left.id).await?;
     }
     engine.remove_volume(&volume_name(project, service)).await
 }

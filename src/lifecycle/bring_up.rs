@@ -245,11 +245,8 @@ impl<'a> Run<'a> {
 
     /// The service's container as it is now. Made by compose a moment ago, or replaced meanwhile.
     async fn container(&self, service: &str) -> std::result::Result<Option<Container>, Error> {
-        let all = self
-            .engine
-            .service_containers(self.context.settings.project(), service)
-            .await?;
-        Ok(all.into_iter().find(|container| !container.oneoff))
+        let project = self.context.settings.project();
+        self.engine.service_container(project, service).await
     }
 
     async fn bring_up(&self, service: &Service) -> std::result::Result<End, Error> {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 
+use super::Context;
+use super::ahead::{self, Coming};
 use super::release::{self, Made, Outcome};
-use super::{Context, ahead};
-use crate::deployment::services::{ReleaseTask, Service};
 use crate::engine::containers::Container;
 use crate::engine::logs::Wanted;
 use crate::engine::oneoff::TASK_LABEL;
@@ -25,25 +25,15 @@ const GOES: &str = "ooy-goes";
 /// How long loading may take: RapidPro's code takes 2 s of a fast core.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Loads the task of `service`, whose `container` is of the version before; `environment` is what the
-/// new version is given.
-pub async fn load(
-    context: &Context,
-    engine: &Engine,
-    service: &Service,
-    task: &ReleaseTask,
-    container: &Container,
-    environment: Option<Vec<String>>,
-) -> Result<Outcome, Error> {
+/// Loads the task of a version that is to come.
+pub async fn load(context: &Context, engine: &Engine, to: &Coming<'_>) -> Result<Outcome, Error> {
+    let service = to.service;
     let began = Instant::now();
     let project = context.settings.project();
     let name = release::container_name(project, &service.name);
-    match engine.container(&name).await {
-        // One of a start that was cut off: it is waited for when it is its turn.
-        Ok(left) if release::is_under_way(engine, &left).await? => return Ok(Outcome::Done),
-        Ok(left) => engine.remove(&left.id).await?,
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
+    if release::left(engine, &name).await?.is_some() {
+        // Of a start that was cut off: it is followed when it is its turn.
+        return Ok(Outcome::Done);
     }
     let tell = |kind, took, text: &str| {
         let reporter = &context.reporter;
@@ -51,14 +41,14 @@ pub async fn load(
     };
     tell(Kind::Started, None, "");
     let made = Made {
-        like: &container.id,
+        like: &to.before.id,
         image: service.image.clone(),
         image_id: engine.image_id(&service.image).await?.unwrap_or_default(),
-        service_env: environment,
+        service_env: to.environment.clone(),
         task: PRIMED,
         env: vec!["OOY_WAIT=1".to_owned()],
     };
-    let id = release::make(engine, project, service, task, made, &name).await?;
+    let id = release::make(engine, project, service, &to.task, made, &name).await?;
     match tokio::time::timeout(PATIENCE, says(engine, &id, WAITS, true)).await {
         Ok(Ok(true)) => {
             let told = "the new version loads; its migrations wait for the word";
@@ -117,11 +107,8 @@ pub async fn discard(context: &Context, engine: &Engine, service: &str) -> Resul
 }
 
 async fn there(engine: &Engine, name: &str) -> Result<Option<Container>, Error> {
-    match engine.container(name).await {
-        Ok(left) => Ok(is_primed(&left).then_some(left)),
-        Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let found = engine.find_container(name).await?;
+    Ok(found.filter(is_primed))
 }
 
 pub(super) fn is_primed(container: &Container) -> bool {

@@ -104,17 +104,7 @@ pub async fn run(
     }
     let project = context.settings.project();
     let name = container_name(project, &service.name);
-    let left = match engine.container(&name).await {
-        // Two migrations at the same time would lock each other; the running one is followed.
-        Ok(left) if is_under_way(engine, &left).await? => Some(left.id),
-        Ok(left) => {
-            engine.remove(&left.id).await?;
-            None
-        }
-        Err(Error::NotFound(_)) => None,
-        Err(error) => return Err(error),
-    };
-    let id = match left {
+    let id = match left(engine, &name).await? {
         Some(id) => id,
         None => make(engine, project, service, task, Made::of(container), &name).await?,
     };
@@ -201,6 +191,19 @@ pub(super) async fn follow(
 /// What the container of a service's release task is called.
 pub fn container_name(project: &str, service: &str) -> String {
     format!("{project}-{service}-release")
+}
+
+/// The task of that name that works: two migrations at the same time would lock each other, so it is
+/// followed. One that has ended, or waits, is removed.
+pub(super) async fn left(engine: &Engine, name: &str) -> Result<Option<String>, Error> {
+    match engine.find_container(name).await? {
+        Some(left) if is_under_way(engine, &left).await? => Ok(Some(left.id)),
+        Some(left) => {
+            engine.remove(&left.id).await?;
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
 /// Whether it is a task that works: it runs, and does not wait to be told to go.

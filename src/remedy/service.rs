@@ -214,8 +214,7 @@ async fn act(
 
 async fn container(job: &Job, engine: &Engine, name: &str) -> Result<Option<Container>, Error> {
     let project = job.context.settings.project();
-    let all = engine.service_containers(project, name).await?;
-    Ok(all.into_iter().find(|container| !container.oneoff))
+    engine.service_container(project, name).await
 }
 
 /// Being ready once is no proof of a service that ended after it was.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::state::Step;
 use crate::deployment::env_file;
+use crate::engine::Engine;
 use crate::engine::compose::Compose;
-use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::lifecycle::observe::{compose_answer, for_compose};
@@ -80,16 +80,13 @@ pub async fn end_release(context: &Context, service: &str) -> Result<()> {
     let end = async {
         let engine = Engine::connect().await?;
         let name = release::container_name(context.settings.project(), service);
-        match engine.container(&name).await {
-            Ok(left) => {
-                if left.is_running() {
-                    engine.stop(&left.id, GRACE).await?;
-                }
-                engine.remove(&left.id).await
-            }
-            Err(Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+        let Some(left) = engine.find_container(&name).await? else {
+            return Ok(());
+        };
+        if left.is_running() {
+            engine.stop(&left.id, GRACE).await?;
         }
+        engine.remove(&left.id).await
     };
     end.await
         .map_err(|error| Box::new(error.fault(&context.command("resume"))))

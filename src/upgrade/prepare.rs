@@ -18,6 +18,7 @@ use crate::engine::compose::Compose;
 use crate::engine::{Engine, Error};
 use crate::fault::{Fault, Result};
 use crate::host::postgres;
+use crate::lifecycle::ahead::Coming;
 use crate::lifecycle::observe::{compose_answer, for_compose};
 use crate::lifecycle::release::Outcome;
 use crate::lifecycle::surroundings::label;
@@ -63,26 +64,29 @@ pub async fn leg(context: &Context, state: &State, again: &str) -> Result<String
     let config = validate(&new).await.map_err(one)?;
     let procedure = procedure::of(state.app);
     let owner = procedure.owner;
-    let environment = environment_in(&config, owner);
-    let containers = engine
-        .service_containers(context.settings.project(), owner)
-        .await
-        .map_err(failed)?;
-    let old = containers.into_iter().find(|container| !container.oneoff);
-    let new_one = new.stack.service(owner).zip(procedure.task(&new));
+    let project = context.settings.project();
+    let before = engine.service_container(project, owner).await;
+    let coming = before
+        .map_err(failed)?
+        .zip(new.stack.service(owner).zip(procedure.task(&new)))
+        .map(|(before, (service, task))| Coming {
+            service,
+            task,
+            before,
+            environment: environment_in(&config, owner),
+        });
     // What a run that was cut off has left may be half done.
     let discarded = primed::discard(context, &engine, owner).await;
     discarded.map_err(failed)?;
-    if let (Some(old), Some((service, task))) = (&old, &new_one) {
-        let env = environment.clone();
-        let made = ahead::make(context, &engine, service, task, old, env).await;
+    if let Some(coming) = &coming {
+        let made = ahead::make(context, &engine, coming).await;
         fine(made.map_err(failed)?, again)?;
     }
     let backup = back_up(context, state, owner, again).await?;
     room(context, owner).await.map_err(one)?;
     // The last, since it takes memory while it waits.
-    if let (Some(old), Some((service, task))) = (&old, &new_one) {
-        let loaded = primed::load(context, &engine, service, task, old, environment).await;
+    if let Some(coming) = &coming {
+        let loaded = primed::load(context, &engine, coming).await;
         fine(loaded.map_err(failed)?, again)?;
     }
     Ok(backup)

@@ -278,11 +278,9 @@ impl Run<'_> {
         else {
             return Ok(());
         };
-        let containers = engine
-            .service_containers(context.settings.project(), name)
-            .await;
-        let containers = containers.map_err(failed)?;
-        let Some(container) = containers.into_iter().find(|container| !container.oneoff) else {
+        let project = context.settings.project();
+        let container = engine.service_container(project, name).await;
+        let Some(container) = container.map_err(failed)? else {
             return Err(vec![self.gone(name)]);
         };
         let workerless = match self.state.wiki_order {
@@ -313,8 +311,7 @@ impl Run<'_> {
         let boot = async {
             let engine = Engine::connect().await?;
             let project = context.settings.project();
-            let containers = engine.service_containers(project, owner).await?;
-            match containers.iter().find(|container| !container.oneoff) {
+            match engine.service_container(project, owner).await? {
                 Some(container) => engine.start(&container.id).await,
                 None => Ok(()),
             }

@@ -13,8 +13,7 @@ pub async fn begin(context: &Context, engine: &Engine) -> Result<String, Error> 
     if let Ok(left) = engine.container(&name).await {
         engine.remove(&left.id).await?;
     }
-    let all = engine.service_containers(project, "mailroom").await?;
-    let mailroom = all.into_iter().find(|container| !container.oneoff);
+    let mailroom = engine.service_container(project, "mailroom").await?;
     let mailroom =
         mailroom.ok_or_else(|| Error::NotFound("mailroom has no container".to_owned()))?;
     let command = [

@@ -89,23 +89,21 @@ fn container_name(job: &Job) -> String {
 
 /// One that runs still; one that has ended is removed.
 async fn left(job: &Job, engine: &Engine) -> Result<Option<Container>, Error> {
-    match engine.container(&container_name(job)).await {
-        Ok(left) if left.is_running() && left.labels.contains_key(TASK_LABEL) => Ok(Some(left)),
-        Ok(left) => {
+    match engine.find_container(&container_name(job)).await? {
+        Some(left) if left.is_running() && left.labels.contains_key(TASK_LABEL) => Ok(Some(left)),
+        Some(left) => {
             engine.remove(&left.id).await?;
             Ok(None)
         }
-        Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
+        None => Ok(None),
     }
 }
 
 async fn make(job: &Job, engine: &Engine, pulls: &[&Task]) -> Result<String, Fault> {
     let project = job.context.settings.project();
     let docker = |error: Error| refused(job, &error);
-    let all = engine.service_containers(project, WORKER).await;
-    let all = all.map_err(docker)?;
-    let Some(like) = all.iter().find(|container| !container.oneoff) else {
+    let like = engine.service_container(project, WORKER).await;
+    let Some(like) = like.map_err(docker)? else {
         return Err(Fault::problem(
             format!("casepro-sync: {WORKER} has no container"),
             "what catches up is made like the worker's container, and there is none",

@@ -10,8 +10,6 @@ npm packages) on an AMD EPYC with nothing else to do, in seconds of one core:
     migrate from what 6.4.8 has, an empty database             22.6   53 migrations; 8,068 models rendered
 """
 
-import time
-
 from stand_in import steering
 
 # Rounds of an empty loop that keep the same core busy for a second, on Debian's Python 3.11:
@@ -44,4 +42,3 @@ def render(project_state):
     while rendered < RENDERINGS:
         project_state.clear_delayed_apps_cache()
         rendered += len(project_state.apps.get_models(include_auto_created=True))
-
